@@ -6,13 +6,15 @@
 //! Modules stand in import order: each may use those above it, never those below
 //! (`scripts/check` holds us to it).
 
-pub mod sys;
-pub mod table;
-pub mod wire;
-pub mod processfile;
+pub mod cli;
 pub mod journal;
-pub mod zygote;
-pub mod pool;
 pub mod keeper;
 pub mod master;
-pub mod cli;
+pub mod pool;
+pub mod processfile;
+pub mod settings;
+pub mod sys;
+
+pub mod table;
+pub mod wire;
+pub mod zygote;
