@@ -7,10 +7,11 @@
 //! Waking the reader costs a system call, so it is done only when asked for: the reader *arms* the ring right
 //! before it goes to sleep and then looks once more; the writer disarms it with its wake-up.
 //!
-//! Which exits may be completed? A result that a child sent before it exited must have been read first. The
-//! keeper's wake-up comes after the child's message in the epoll queue, so: whoever is woken has got, in the same
-//! batch, all messages of the children whose exits were in the ring at that wake-up. [`RingReader::announced`] is that
-//! place. It stands still until the ring is armed again. Those that came later wait for one more turn of the loop.
+//! Which exits may be completed? A result that a child sent before it exited must have been read first. Whoever
+//! calls `epoll_wait` gets all messages of the children whose exits were in the ring *before* the call. And a wake-up
+//! comes after those messages in epoll's own queue, so that the batch that brings a wake-up brings the messages of all exits that
+//! it announced, too. That place is only known if the wake-up is the one of the latest arming: with an older one still
+//! under way [`RingReader::woken`] says nothing, and the exits wait for the next turn of the loop.
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
@@ -41,8 +42,13 @@ pub struct ExitEntry {
 pub struct RingWriter<'a>(&'a Table);
 
 /// The master's side.
-#[derive(Debug)]
-pub struct RingReader<'a>(&'a Table);
+#[derive(Debug, Default)]
+pub struct RingReader {
+    /// Armed, and no wake-up has come since.
+    armed: bool,
+    /// The writer has used up an arming whose wake-up has not come yet.
+    under_way: bool,
+}
 
 impl Table {
     /// For the keeper alone.
@@ -50,10 +56,6 @@ impl Table {
         RingWriter(self)
     }
 
-    /// For the master alone.
-    pub fn ring(&self) -> RingReader<'_> {
-        RingReader(self)
-    }
 
     fn entry(&self, seq: u64, word: usize) -> &AtomicU64 {
         self.word(HEADER_WORDS + (seq % RING) as usize * ENTRY_WORDS + word)
@@ -114,31 +116,44 @@ impl RingWriter<'_> {
     }
 }
 
-impl RingReader<'_> {
+impl RingReader {
+    /// Asks to be woken by the next exit. Returns the head as it is then: if it is not the tail, do not sleep; exits
+    /// before it may be completed after the poll that follows.
+    pub fn arm(&mut self, t: &Table) -> u64 {
+        let unused = t.word(at::RING_ARMED).swap(1, Ordering::SeqCst) == 1;
+        if self.armed && !unused {
+            self.under_way = true;
+        }
+        self.armed = true;
+        t.ring_head()
+    }
+
+    /// A wake-up has come with the last poll. Returns the place before which exits may be completed, if it is known.
+    pub fn woken(&mut self, t: &Table) -> Option<u64> {
+        if self.under_way {
+            self.under_way = false;
+            return None;
+        }
+        self.armed = false;
+        Some(t.word(at::RING_ANNOUNCED).load(Ordering::SeqCst))
+    }
+}
+
+impl Table {
     /// Exits written so far.
-    pub fn head(&self) -> u64 {
-        self.0.word(at::RING_HEAD).load(Ordering::SeqCst)
+    pub fn ring_head(&self) -> u64 {
+        self.word(at::RING_HEAD).load(Ordering::SeqCst)
     }
 
     /// Exits done with so far.
-    pub fn tail(&self) -> u64 {
-        self.0.word(at::RING_TAIL).load(Ordering::Relaxed)
+    pub fn ring_tail(&self) -> u64 {
+        self.word(at::RING_TAIL).load(Ordering::Relaxed)
     }
 
-    /// The head at the last wake-up.
-    pub fn announced(&self) -> u64 {
-        self.0.word(at::RING_ANNOUNCED).load(Ordering::SeqCst)
-    }
-
-    /// Asks to be woken by the next exit. Look at the head once more after this, before sleeping.
-    pub fn arm(&self) {
-        self.0.word(at::RING_ARMED).store(1, Ordering::SeqCst);
-    }
-
-    /// Entry `seq`, which must lie between tail and head.
-    pub fn get(&self, seq: u64) -> ExitEntry {
+    /// Exit `seq`, which must lie between tail and head.
+    pub fn exit(&self, seq: u64) -> ExitEntry {
         fence(Ordering::Acquire);
-        let w = |i| self.0.entry(seq, i).load(Ordering::Relaxed);
+        let w = |i| self.entry(seq, i).load(Ordering::Relaxed);
         let status = w(3) as i32;
         ExitEntry {
             seq,
@@ -162,15 +177,11 @@ impl RingReader<'_> {
         }
     }
 
-    /// Everything before `seq` is done with.
-    pub fn advance(&self, seq: u64) {
-        self.0.word(at::RING_TAIL).store(seq, Ordering::SeqCst);
-    }
-
-    /// Whether the keeper has stopped reaping for want of room; clears it. Tell the keeper then.
+    /// Everything before `seq` is done with. True: the keeper has stopped reaping for want of room; tell it.
     #[must_use]
-    pub fn stalled(&self) -> bool {
-        let stalled = self.0.word(at::RING_STALLED);
+    pub fn ring_advance(&self, seq: u64) -> bool {
+        self.word(at::RING_TAIL).store(seq, Ordering::SeqCst);
+        let stalled = self.word(at::RING_STALLED);
         stalled.load(Ordering::SeqCst) != 0 && stalled.swap(0, Ordering::SeqCst) != 0
     }
 }

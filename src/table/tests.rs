@@ -34,7 +34,7 @@ fn a_run_s_life_is_read_back_by_another_mapping() {
     assert_eq!((row.nonce, row.fork_seq, row.usage), (u64::MAX, 9, None));
     assert!(table.ring_writer().push(&exit(4321, How::Dumped(11)), 8));
     table.set_timed_out(7);
-    table.set_exited(7, &table.ring().get(0));
+    table.set_exited(7, &table.exit(0));
     let row = table.record(7).unwrap();
     assert_eq!(
         (row.state, row.exit_code(), row.signal(), row.core_dumped()),
@@ -61,39 +61,44 @@ fn a_restart_keeps_the_runs_and_a_new_master_keeps_the_ring() {
     table.claim(0, &Claim { id: "a", pool: "p", entry: "e", state: State::Running, queued_at: 1 });
     assert!(table.ring_writer().push(&exit(5, How::Exited(0)), 1));
     let again = Table::open(&tmp.path().join("table"), false).unwrap();
-    assert_eq!((again.ring().head(), again.record(0).unwrap().id.as_str()), (1, "a"));
+    assert_eq!((again.ring_head(), again.record(0).unwrap().id.as_str()), (1, "a"));
     let fresh = Table::open(&tmp.path().join("table"), true).unwrap();
-    assert_eq!((fresh.ring().head(), fresh.record(0).is_some()), (0, true));
+    assert_eq!((fresh.ring_head(), fresh.record(0).is_some()), (0, true));
 }
 
 #[test]
 fn a_full_ring_refuses_and_says_so_and_the_reader_sees_it() {
     let (_tmp, table) = table();
-    let (w, r) = (table.ring_writer(), table.ring());
+    let w = table.ring_writer();
     for i in 0..RING {
         assert!(w.push(&exit(i as u32 + 1, How::Exited(0)), i));
     }
-    assert!(!r.stalled());
+    assert!(!table.ring_advance(0));
     assert!(!w.push(&exit(1, How::Exited(0)), 0));
-    assert!(r.stalled() && !r.stalled());
-    r.advance(1);
+    assert!(table.ring_advance(1), "stalled");
+    assert!(!table.ring_advance(1), "told once");
     assert!(w.push(&exit(99, How::Exited(1)), 0));
-    assert_eq!((r.get(RING).pid, r.get(1).pid), (99, 2));
+    assert_eq!((table.exit(RING).pid, table.exit(1).pid), (99, 2));
 }
 
 #[test]
-fn a_sleeper_is_woken_once() {
+fn a_sleeper_is_woken_once_and_learns_what_is_safe() {
     let (_tmp, table) = table();
-    let (w, r) = (table.ring_writer(), table.ring());
+    let (w, mut r) = (table.ring_writer(), RingReader::default());
     assert!(w.push(&exit(1, How::Exited(0)), 0));
     assert!(!w.wake_needed(), "nobody sleeps");
-    r.arm();
+    assert_eq!(r.arm(&table), 1);
     assert!(w.push(&exit(2, How::Exited(0)), 0));
     assert!(w.wake_needed());
-    assert_eq!(r.announced(), 2);
     assert!(w.push(&exit(3, How::Exited(0)), 0));
     assert!(!w.wake_needed());
-    assert_eq!((r.announced(), r.head()), (2, 3), "stands still until armed again");
+    assert_eq!((r.woken(&table), table.ring_head()), (Some(2), 3));
+    assert_eq!(r.arm(&table), 3);
+    assert!(w.push(&exit(4, How::Exited(0)), 0) && w.wake_needed());
+    // Something else ends the poll before the wake-up comes; armed again, the writer announces more.
+    assert_eq!(r.arm(&table), 4);
+    assert!(w.push(&exit(5, How::Exited(0)), 0) && w.wake_needed());
+    assert_eq!(r.woken(&table), None, "which of the two wake-ups was that?");
 }
 
 proptest! {
@@ -103,7 +108,7 @@ proptest! {
     #[test]
     fn ring_is_a_queue(steps in prop::collection::vec((any::<bool>(), 1u32..400), 1..60)) {
         let (_tmp, table) = table();
-        let (w, r) = (table.ring_writer(), table.ring());
+        let w = table.ring_writer();
         let mut model = VecDeque::new();
         let mut next = 1;
         for (push, n) in steps {
@@ -114,13 +119,13 @@ proptest! {
                     prop_assert_eq!(pushed, model.len() < RING as usize);
                     if pushed { model.push_back((next, how)); next += 1; }
                 } else if let Some((pid, how)) = model.pop_front() {
-                    let got = r.get(r.tail());
+                    let got = table.exit(table.ring_tail());
                     prop_assert_eq!((got.pid, got.how, got.inode, got.at), (pid, how, u64::from(pid) + 7, u64::from(pid)));
-                    r.advance(r.tail() + 1);
+                    let _ = table.ring_advance(table.ring_tail() + 1);
                 }
             }
         }
-        prop_assert_eq!(r.head() - r.tail(), model.len() as u64);
+        prop_assert_eq!(table.ring_head() - table.ring_tail(), model.len() as u64);
     }
 
     /// No content of a table file makes a reader panic.
