@@ -7,6 +7,7 @@
 //! (`scripts/check` holds us to it).
 
 pub mod sys;
+pub mod settings;
 pub mod table;
 pub mod wire;
 pub mod processfile;
