@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::error::Refusal;
-use super::interrupt::Interrupt;
 use super::Error;
+use super::interrupt::Interrupt;
+use crate::wire::client::{Answer as Line, write_call};
 
 /// How often a call is repeated after connections that were cut at once.
 const REPEATS: u32 = 6;
@@ -62,6 +62,10 @@ impl Answer {
     }
 }
 
+/// The params of methods that take none.
+#[derive(Debug, Serialize)]
+pub struct Nothing {}
+
 /// A connection to a daemon.
 #[derive(Debug)]
 pub struct Client {
@@ -69,23 +73,6 @@ pub struct Client {
     reader: BufReader<UnixStream>,
     opened: Instant,
     interrupt: Option<Interrupt>,
-}
-
-#[derive(Serialize)]
-struct Request<'a, P> {
-    jsonrpc: &'static str,
-    id: u32,
-    method: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    params: Option<P>,
-}
-
-#[derive(Deserialize)]
-struct Response {
-    #[serde(default)]
-    result: Option<Box<RawValue>>,
-    #[serde(default)]
-    error: Option<Refusal>,
 }
 
 /// Why an exchange gave no answer.
@@ -111,22 +98,21 @@ impl Client {
     }
 
     /// Calls `method` and reads its answer.
-    pub fn call<P: Serialize>(
-        &mut self,
-        method: &str,
-        params: Option<P>,
-        manner: Manner,
-    ) -> Result<Answer, Error> {
-        let request = Request { jsonrpc: "2.0", id: 1, method, params };
-        let mut line = serde_json::to_vec(&request)
+    pub fn call<P: Serialize>(&mut self, method: &str, params: &P, manner: Manner) -> Result<Answer, Error> {
+        let mut line = Vec::new();
+        write_call(&mut line, 1, method, params)
             .map_err(|error| Error::Failed(format!("cannot write the request `{method}`: {error}")))?;
-        line.push(b'\n');
         let mut repeated = false;
         let mut left = REPEATS;
         let mut pause = FIRST_PAUSE;
         loop {
             match self.exchange(&line, manner.patience) {
-                Ok(response) => return self.judge(response, method, repeated),
+                Ok(answer) => {
+                    return match answer.into_result() {
+                        Ok(result) => Ok(Answer { result, repeated }),
+                        Err(error) => Err(Error::Refused(error)),
+                    };
+                }
                 Err(Lost::For(error)) => return Err(error),
                 Err(Lost::Cut) => {}
             }
@@ -185,7 +171,7 @@ impl Client {
         Ok(())
     }
 
-    fn exchange(&mut self, line: &[u8], patience: Option<Duration>) -> Result<Response, Lost> {
+    fn exchange(&mut self, line: &[u8], patience: Option<Duration>) -> Result<Line, Lost> {
         self.set_patience(patience).map_err(Lost::For)?;
         // A daemon that refuses a long line answers and closes while we still write:
         // the answer is there even though the write failed.
@@ -209,17 +195,6 @@ impl Client {
                 patience.unwrap_or_default().as_secs()
             )))),
             Err(_) => Err(Lost::Cut),
-        }
-    }
-
-    fn judge(&self, response: Response, method: &str, repeated: bool) -> Result<Answer, Error> {
-        match response {
-            Response { error: Some(refusal), .. } => Err(Error::Refused(refusal)),
-            Response { result: Some(result), .. } => Ok(Answer { result, repeated }),
-            _ => Err(Error::Failed(format!(
-                "the answer to `{method}` on {} has neither result nor error",
-                self.socket.display()
-            ))),
         }
     }
 

@@ -68,7 +68,7 @@ fn the_request_is_one_line_of_json_rpc() {
     let folder = tempfile::tempdir().unwrap();
     let (socket, server) = serve(folder.path(), vec![answer_with_what_was_heard]);
     let mut client = Client::connect(socket).unwrap();
-    let answer = client.call("status", Some(json!({"id": "a"})), Manner::READ).unwrap();
+    let answer = client.call("status", &json!({"id": "a"}), Manner::READ).unwrap();
     assert_eq!(
         answer.read::<serde_json::Value>().unwrap(),
         json!({"jsonrpc": "2.0", "id": 1, "method": "status", "params": {"id": "a"}})
@@ -85,7 +85,7 @@ fn a_repeatable_call_survives_cut_connections() {
         vec![cut_after_hearing, cut_within_the_answer, answer_with_what_was_heard],
     );
     let mut client = Client::connect(socket).unwrap();
-    let answer = client.call("wait", Some(json!({"id": "a"})), Manner::WAIT).unwrap();
+    let answer = client.call("wait", &json!({"id": "a"}), Manner::WAIT).unwrap();
     assert!(answer.repeated);
     server.join().unwrap();
 }
@@ -95,7 +95,7 @@ fn a_change_is_never_said_twice() {
     let folder = tempfile::tempdir().unwrap();
     let (socket, server) = serve(folder.path(), vec![cut_after_hearing]);
     let mut client = Client::connect(socket).unwrap();
-    let error = client.call("kill", Some(json!({"id": "a"})), Manner::CHANGE).unwrap_err();
+    let error = client.call("kill", &json!({"id": "a"}), Manner::CHANGE).unwrap_err();
     assert!(error.to_string().contains("may have been done"), "{error}");
     server.join().unwrap();
 }
@@ -105,7 +105,7 @@ fn a_daemon_that_ends_meanwhile_is_no_daemon() {
     let folder = tempfile::tempdir().unwrap();
     let (socket, server) = serve(folder.path(), vec![cut_after_hearing]);
     let mut client = Client::connect(socket).unwrap();
-    let error = client.call::<()>("ping", None, Manner::READ).unwrap_err();
+    let error = client.call("ping", &Nothing {}, Manner::READ).unwrap_err();
     assert!(matches!(error, Error::NoDaemon { .. }), "{error}");
     server.join().unwrap();
 }
@@ -115,7 +115,7 @@ fn an_error_object_is_a_refusal() {
     let folder = tempfile::tempdir().unwrap();
     let (socket, server) = serve(folder.path(), vec![refuse]);
     let mut client = Client::connect(socket).unwrap();
-    let error = client.call("status", Some(json!({"id": "x"})), Manner::READ).unwrap_err();
+    let error = client.call("status", &json!({"id": "x"}), Manner::READ).unwrap_err();
     assert!(matches!(&error, Error::Refused(refusal) if refusal.code == -32002), "{error}");
     server.join().unwrap();
 }
@@ -125,7 +125,7 @@ fn the_refusal_of_a_long_line_is_read_though_the_write_fails() {
     let folder = tempfile::tempdir().unwrap();
     let (socket, server) = serve(folder.path(), vec![refuse_before_all_is_read]);
     let mut client = Client::connect(socket).unwrap();
-    let error = client.call("run", Some("x".repeat(8 << 20)), Manner::START).unwrap_err();
+    let error = client.call("run", &"x".repeat(8 << 20), Manner::START).unwrap_err();
     assert!(matches!(&error, Error::Refused(refusal) if refusal.code == -32010), "{error}");
     server.join().unwrap();
 }

@@ -3,7 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+
+use crate::wire::client::AnswerError;
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +15,7 @@ pub enum Error {
     Usage(String),
     /// Nobody listens on the socket.
     #[error(
-        "no daemon answers on {} ({source}); start one with `preforkd serve FILE`, \
+        "no daemon on {} ({source}); start one with `preforkd serve FILE`, \
          or point --dir (PREFORKD_DIR) to the folder of one that runs",
         socket.display()
     )]
@@ -25,7 +27,7 @@ pub enum Error {
     },
     /// The daemon answered with an error.
     #[error("{}", .0.message)]
-    Refused(Refusal),
+    Refused(AnswerError),
     /// It was tried and did not work.
     #[error("{0}")]
     Failed(String),
@@ -43,28 +45,8 @@ pub enum Error {
     ReaderGone,
 }
 
-/// The error object of a JSON-RPC answer.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Refusal {
-    /// JSON-RPC's codes, and the daemon's from -32000 down.
-    pub code: i64,
-    /// For people.
-    pub message: String,
-    /// For programs.
-    #[serde(default)]
-    pub data: Option<RefusalData>,
-}
-
-/// The `data` of a refusal.
-#[derive(Debug, Clone, Deserialize)]
-pub struct RefusalData {
-    /// `run_not_found`, `queue_full`, …
-    #[serde(default)]
-    pub kind: Option<String>,
-}
-
 /// JSON-RPC's "invalid params": the daemon understood the method and not what it was given.
-const INVALID_PARAMS: i64 = -32602;
+const INVALID_PARAMS: i32 = -32602;
 
 impl Error {
     /// Whether the command line is to blame, be it found here or by the daemon.
@@ -85,7 +67,7 @@ impl Error {
         }
         #[derive(Serialize)]
         struct Object<'a> {
-            code: Option<i64>,
+            code: Option<i32>,
             kind: &'a str,
             message: String,
         }
@@ -94,10 +76,7 @@ impl Error {
             Error::NoDaemon { .. } => (None, "no_daemon"),
             Error::Failed(_) => (None, "failed"),
             Error::Interrupted(_) => (None, "interrupted"),
-            Error::Refused(refusal) => {
-                let kind = refusal.data.as_ref().and_then(|data| data.kind.as_deref());
-                (Some(refusal.code), kind.unwrap_or("refused"))
-            }
+            Error::Refused(refusal) => (Some(refusal.code), refusal.kind()),
             Error::Reported | Error::ReaderGone => return None,
         };
         serde_json::to_string(&Document { error: Object { code, kind, message: self.to_string() } }).ok()

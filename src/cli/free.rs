@@ -14,7 +14,7 @@ pub struct Free {
 
 impl Free {
     pub(super) fn execute(self, context: &Context) -> Result<u8, Error> {
-        let answer = context.client()?.call("free", Some(ById { id: &self.id }), Manner::CHANGE)?;
+        let answer = context.client()?.call("free", &ById { id: &self.id }, Manner::CHANGE)?;
         match context.json {
             true => write_out(format!("{}\n", answer.result))?,
             false => write_out(format!("{} freed\n", self.id))?,

@@ -45,7 +45,7 @@ impl Kill {
     pub(super) fn execute(self, context: &Context) -> Result<u8, Error> {
         let grace = self.grace.map(|grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
         let request = Request { id: &self.id, signal: self.signal, grace };
-        let answer = context.client()?.call("kill", Some(request), Manner::CHANGE)?;
+        let answer = context.client()?.call("kill", &request, Manner::CHANGE)?;
         if context.json {
             write_out(format!("{}\n", answer.result))?;
         } else {

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::terminal::write_out;
-use super::{Context, Error, Manner, pools, runs, status};
+use super::{Context, Error, Manner, Nothing, pools, runs, status};
 
 /// Show pools and runs at a glance
 #[derive(Debug, Args)]
@@ -11,7 +11,7 @@ pub struct List {}
 
 impl List {
     pub(super) fn execute(self, context: &Context) -> Result<u8, Error> {
-        let answer = context.client()?.call::<()>("list", None, Manner::READ)?;
+        let answer = context.client()?.call("list", &Nothing {}, Manner::READ)?;
         if context.json {
             write_out(format!("{}\n", answer.result))?;
             return Ok(0);

@@ -36,8 +36,8 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use client::{Client, Manner};
-pub use error::{Error, Refusal, RefusalData};
+use client::{Client, Manner, Nothing};
+pub use error::Error;
 pub use terminal::message;
 use terminal::Terminal;
 

@@ -3,25 +3,20 @@
 use std::time::Instant;
 
 use clap::Args;
-use serde::Deserialize;
 
 use super::terminal::write_out;
-use super::{Context, Error, Manner, escape, human};
+use super::{Context, Error, Manner, Nothing, escape, human};
+use crate::wire::info::Pong;
 
 /// Ask whether a daemon answers, and its version
 #[derive(Debug, Args)]
 pub struct Ping {}
 
-#[derive(Deserialize)]
-struct Pong {
-    version: String,
-}
-
 impl Ping {
     pub(super) fn execute(self, context: &Context) -> Result<u8, Error> {
         let mut client = context.client()?;
         let asked = Instant::now();
-        let answer = client.call::<()>("ping", None, Manner::READ)?;
+        let answer = client.call("ping", &Nothing {}, Manner::READ)?;
         let took = asked.elapsed();
         if context.json {
             write_out(format!("{}\n", answer.result))?;

@@ -3,30 +3,24 @@
 use std::fmt::Write as _;
 
 use clap::Args;
-use serde::Deserialize;
 
 use super::columns::{Cell, Column, render};
 use super::terminal::{Style, Terminal, message, write_out};
-use super::{Context, Error, Manner, escape};
-use crate::wire::info::PoolInfo;
+use super::{Context, Error, Manner, Nothing, escape};
+use crate::wire::info::{PoolInfo, PoolState};
 
 /// List the pools: state, generation, idle, running and queued runs
 #[derive(Debug, Args)]
 pub struct Pools {}
 
-#[derive(Deserialize)]
-struct Answer {
-    pools: Vec<PoolInfo>,
-}
-
 impl Pools {
     pub(super) fn execute(self, context: &Context) -> Result<u8, Error> {
-        let answer = context.client()?.call::<()>("pools", None, Manner::READ)?;
+        let answer = context.client()?.call("pools", &Nothing {}, Manner::READ)?;
         if context.json {
             write_out(format!("{}\n", answer.result))?;
             return Ok(0);
         }
-        let Answer { pools } = answer.read()?;
+        let crate::wire::info::Pools { pools } = answer.read()?;
         if pools.is_empty() {
             message("no pools");
             return Ok(0);
@@ -55,11 +49,10 @@ pub fn table(terminal: &Terminal, pools: &[PoolInfo]) -> String {
         .iter()
         .map(|pool| {
             let mark = if pool.default { "*" } else { "" };
-            let state = pool.state.to_string();
             vec![
                 Cell::new(&format!("{}{mark}", pool.name)),
                 Cell::new(pool.runtime_version.as_deref().unwrap_or(&pool.runtime)),
-                Cell::styled(&state, style(&state)),
+                Cell::styled(&pool.state.to_string(), style(pool.state)),
                 Cell::new(&pool.generation.to_string()),
                 Cell::maybe(pool.zygote_pid),
                 Cell::new(&pool.idle.to_string()),
@@ -91,10 +84,48 @@ fn note(text: &mut String, terminal: &Terminal, style: Style, pool: &str, note: 
     }
 }
 
-fn style(state: &str) -> Style {
+fn style(state: PoolState) -> Style {
     match state {
-        "ready" => Style::Good,
-        "loading" => Style::Waiting,
-        _ => Style::Bad,
+        PoolState::Ready => Style::Good,
+        PoolState::Loading => Style::Waiting,
+        PoolState::Backoff | PoolState::Halted => Style::Bad,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool() -> PoolInfo {
+        PoolInfo {
+            name: "billing".into(),
+            runtime: "php".into(),
+            state: PoolState::Backoff,
+            generation: 3,
+            zygote_pid: None,
+            idle: 0,
+            running: 2,
+            queued: 1,
+            max_running: 64,
+            max_queued: 1000,
+            runs_total: 12,
+            failed_total: 1,
+            error: Some("preload: Fatal error\x1b[2J\n#0 bootstrap.php(3)".into()),
+            default: true,
+            runtime_version: None,
+            warnings: vec!["no FFI".into()],
+            preload_ms: None,
+        }
+    }
+
+    #[test]
+    fn a_pool_is_a_row_and_its_troubles_stand_below() {
+        let text = table(&Terminal::PLAIN, &[pool()]);
+        let lines: Vec<&str> = text.lines().collect();
+        let words: Vec<&str> = lines[1].split_whitespace().collect();
+        assert_eq!(words, ["billing*", "php", "backoff", "3", "-", "0", "2/64", "1/1000", "12", "1"]);
+        assert_eq!(lines[2], r"billing: preload: Fatal error\x1b[2J");
+        assert_eq!(lines[3], "  #0 bootstrap.php(3)");
+        assert_eq!(lines[4], "billing: no FFI");
     }
 }

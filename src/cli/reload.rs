@@ -26,7 +26,7 @@ struct Request<'a> {
 impl Reload {
     pub(super) fn execute(self, context: &Context) -> Result<u8, Error> {
         let request = Request { name: &self.name };
-        let answer = context.client()?.call("reload", Some(request), Manner::CHANGE)?;
+        let answer = context.client()?.call("reload", &request, Manner::CHANGE)?;
         if context.json {
             write_out(format!("{}\n", answer.result))?;
             return Ok(0);

@@ -145,7 +145,7 @@ impl Run {
 
     fn start(&self, context: &Context, client: &mut Client, request: Request) -> Result<u8, Error> {
         let manner = if self.wait { Manner::WAIT } else { Manner::START };
-        let answer = client.call("run", Some(request), manner)?;
+        let answer = client.call("run", &request, manner)?;
         let mut status: Status = answer.read()?;
         // Said twice by us, so that `duplicate` says nothing about the id.
         let ours = answer.repeated && self.id.is_none() && status.duplicate.is_some();

@@ -53,7 +53,7 @@ impl Runs {
             limit: self.limit,
             after: self.after.as_deref(),
         };
-        let answer = context.client()?.call("runs", Some(request), Manner::READ)?;
+        let answer = context.client()?.call("runs", &request, Manner::READ)?;
         if context.json {
             write_out(format!("{}\n", answer.result))?;
             return Ok(0);

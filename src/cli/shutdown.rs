@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::client::listens;
 use super::terminal::{message, write_out};
-use super::{Context, Error, Manner};
+use super::{Context, Error, Manner, Nothing};
 
 /// End the daemon: no new runs, then TERM, then KILL
 ///
@@ -29,7 +29,7 @@ impl Shutdown {
     pub(super) fn execute(self, context: &Context) -> Result<u8, Error> {
         let socket = context.dirs()?.socket();
         let mut client = context.client()?;
-        let answer = client.call::<()>("shutdown", None, Manner::CHANGE)?;
+        let answer = client.call("shutdown", &Nothing {}, Manner::CHANGE)?;
         let mut gone = self.no_wait;
         if !gone && client.closed_within(PATIENCE)? {
             let deadline = Instant::now() + KEEPER;

@@ -7,8 +7,7 @@ use clap::Args;
 
 use super::terminal::{Style, Terminal, write_out};
 use super::{ById, Context, Error, Manner, escape, human, list, outcome};
-use crate::wire::status::Status;
-use crate::wire::timestamp::Timestamp;
+use crate::wire::status::{Status, Timestamp};
 
 /// Show a run: state, exit, result, times, what it used (without ID: `list`)
 #[derive(Debug, Args)]
@@ -22,7 +21,7 @@ impl Show {
         let Some(id) = &self.id else {
             return list::List {}.execute(context);
         };
-        let answer = context.client()?.call("status", Some(ById { id }), Manner::READ)?;
+        let answer = context.client()?.call("status", &ById { id }, Manner::READ)?;
         if context.json {
             write_out(format!("{}\n", answer.result))?;
         } else {

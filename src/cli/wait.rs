@@ -39,7 +39,7 @@ impl Wait {
         let mut client = context.client()?;
         client.leave_alive_on_interrupt(&self.id)?;
         let timeout = self.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
-        let answer = client.call("wait", Some(Request { id: &self.id, timeout }), Manner::WAIT)?;
+        let answer = client.call("wait", &Request { id: &self.id, timeout }, Manner::WAIT)?;
         let run: Status = answer.read()?;
         let text = match context.json {
             true => format!("{}\n", answer.result),
