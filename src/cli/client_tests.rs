@@ -57,10 +57,7 @@ fn refuse(mut stream: BufReader<UnixStream>) {
 
 fn refuse_before_all_is_read(mut stream: BufReader<UnixStream>) {
     let _ = stream.fill_buf();
-    say(
-        &mut stream,
-        "{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32010,\"message\":\"line too long\"}}\n",
-    );
+    say(&mut stream, "{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32010,\"message\":\"line too long\"}}\n");
 }
 
 #[test]
@@ -80,10 +77,8 @@ fn the_request_is_one_line_of_json_rpc() {
 #[test]
 fn a_repeatable_call_survives_cut_connections() {
     let folder = tempfile::tempdir().unwrap();
-    let (socket, server) = serve(
-        folder.path(),
-        vec![cut_after_hearing, cut_within_the_answer, answer_with_what_was_heard],
-    );
+    let (socket, server) =
+        serve(folder.path(), vec![cut_after_hearing, cut_within_the_answer, answer_with_what_was_heard]);
     let mut client = Client::connect(socket).unwrap();
     let answer = client.call("wait", &json!({"id": "a"}), Manner::WAIT).unwrap();
     assert!(answer.repeated);

@@ -116,13 +116,7 @@ fn fit(columns: &[Column], widths: &mut [Option<usize>], limit: usize) {
     }
 }
 
-fn push_row(
-    out: &mut String,
-    terminal: &Terminal,
-    columns: &[Column],
-    widths: &[Option<usize>],
-    row: &[Cell],
-) {
+fn push_row(out: &mut String, terminal: &Terminal, columns: &[Column], widths: &[Option<usize>], row: &[Cell]) {
     let start = out.len();
     let mut first = true;
     for ((column, width), cell) in columns.iter().zip(widths).zip(row) {

@@ -15,9 +15,8 @@ const SOCKET_PATH_MAX: usize = 107;
 pub fn resolve(dir: Option<&Path>) -> Result<Dirs, Error> {
     let dirs = match dir {
         Some(dir) => {
-            let dir = std::path::absolute(dir).map_err(|error| {
-                Error::Usage(format!("--dir {}: cannot make it absolute: {error}", dir.display()))
-            })?;
+            let dir = std::path::absolute(dir)
+                .map_err(|error| Error::Usage(format!("--dir {}: cannot make it absolute: {error}", dir.display())))?;
             Dirs { runtime: dir.clone(), state: dir }
         }
         None => defaults(effective_uid() == Some(0), |name| std::env::var_os(name))?,
@@ -91,11 +90,9 @@ mod tests {
 
     #[test]
     fn a_user_has_the_xdg_folders() {
-        let dirs = defaults(
-            false,
-            with(&[("XDG_RUNTIME_DIR", "/run/user/7"), ("XDG_STATE_HOME", "/state"), ("HOME", "/h")]),
-        )
-        .unwrap();
+        let dirs =
+            defaults(false, with(&[("XDG_RUNTIME_DIR", "/run/user/7"), ("XDG_STATE_HOME", "/state"), ("HOME", "/h")]))
+                .unwrap();
         assert_eq!(dirs.runtime, Path::new("/run/user/7/preforkd"));
         assert_eq!(dirs.state, Path::new("/state/preforkd"));
     }

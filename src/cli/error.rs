@@ -120,10 +120,8 @@ mod tests {
 
     #[test]
     fn no_daemon_says_which_socket_and_what_to_do() {
-        let error = Error::NoDaemon {
-            socket: "/d/preforkd.sock".into(),
-            source: io::Error::from(io::ErrorKind::NotFound),
-        };
+        let error =
+            Error::NoDaemon { socket: "/d/preforkd.sock".into(), source: io::Error::from(io::ErrorKind::NotFound) };
         let text = error.to_string();
         assert!(text.contains("/d/preforkd.sock") && text.contains("preforkd serve"), "{text}");
     }

@@ -49,7 +49,8 @@ fn text(terminal: &Terminal, info: &info::Info) -> String {
     let limits = &info.limits;
     block.line(
         "limits",
-        &format!("lines {}, results {}, nesting {}, batches {}",
+        &format!(
+            "lines {}, results {}, nesting {}, batches {}",
             human::size(limits.max_line),
             human::size(limits.max_result),
             limits.max_depth,
@@ -65,10 +66,7 @@ fn text(terminal: &Terminal, info: &info::Info) -> String {
             milliseconds(limits.answer_timeout_ms)
         ),
     );
-    block.line(
-        "",
-        &format!("keeps {} ended runs and {}", limits.max_kept_runs, human::size(limits.max_kept_bytes)),
-    );
+    block.line("", &format!("keeps {} ended runs and {}", limits.max_kept_runs, human::size(limits.max_kept_bytes)));
     block.out
 }
 

@@ -32,9 +32,8 @@ impl Interrupt {
 
     /// The connection that Ctrl-C has to end from now on.
     pub fn watch(&self, stream: &UnixStream) -> Result<(), Error> {
-        let stream = stream
-            .try_clone()
-            .map_err(|error| Error::Failed(format!("cannot duplicate the connection: {error}")))?;
+        let stream =
+            stream.try_clone().map_err(|error| Error::Failed(format!("cannot duplicate the connection: {error}")))?;
         *self.shared.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
         // Ctrl-C may have come while there was no connection to end.
         self.check()

@@ -38,8 +38,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use client::{Client, Manner, Nothing};
 pub use error::Error;
-pub use terminal::message;
 use terminal::Terminal;
+pub use terminal::message;
 
 use crate::settings::Dirs;
 
@@ -158,11 +158,7 @@ impl Cli {
     /// # Errors
     /// Whatever kept it from being done, see [`Error`].
     pub fn execute(self) -> Result<u8, Error> {
-        let context = Context {
-            dir: self.global.dir,
-            json: self.global.json,
-            terminal: Terminal::of_stdout(),
-        };
+        let context = Context { dir: self.global.dir, json: self.global.json, terminal: Terminal::of_stdout() };
         match self.command {
             Command::Serve(command) => command.execute(&context),
             Command::Run(command) => command.execute(&context),

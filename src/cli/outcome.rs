@@ -131,7 +131,8 @@ mod tests {
             r##"{"state":"exited","exit_code":255,"error":{"class":"E","message":"a\u001b[2J\nb","trace":"#0 x\n"}}"##,
         );
         assert_eq!(report(&thrown).unwrap(), "run r1 exited with code 255: E: a\\x1b[2J\nb\n#0 x");
-        let failed = status(r#"{"state":"failed","error":{"class":"start_failed","message":"fork: EAGAIN","trace":null}}"#);
+        let failed =
+            status(r#"{"state":"failed","error":{"class":"start_failed","message":"fork: EAGAIN","trace":null}}"#);
         assert_eq!(report(&failed).unwrap(), "run r1 did not run: start_failed: fork: EAGAIN");
     }
 }

@@ -74,8 +74,7 @@ fn tail(text: &str, characters: usize) -> &str {
 }
 
 fn file(option: &str, path: &str) -> Result<String, Error> {
-    let bytes =
-        fs::read(path).map_err(|error| Error::Failed(format!("{option}: cannot read {path}: {error}")))?;
+    let bytes = fs::read(path).map_err(|error| Error::Failed(format!("{option}: cannot read {path}: {error}")))?;
     utf8(bytes, option, path)
 }
 
@@ -91,7 +90,9 @@ fn stdin(option: &str) -> Result<String, Error> {
 fn utf8(bytes: Vec<u8>, option: &str, name: &str) -> Result<String, Error> {
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        Error::Failed(format!("{option}: {name} is not UTF-8 at byte {at}; the protocol is JSON and carries text alone"))
+        Error::Failed(format!(
+            "{option}: {name} is not UTF-8 at byte {at}; the protocol is JSON and carries text alone"
+        ))
     })
 }
 

@@ -1,5 +1,6 @@
 //! `preforkd run`: start a run, and with `--wait` end as it does.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
@@ -147,42 +148,40 @@ impl Run {
         let manner = if self.wait { Manner::WAIT } else { Manner::START };
         let answer = client.call("run", &request, manner)?;
         let mut status: Status = answer.read()?;
-        // Said twice by us, so that `duplicate` says nothing about the id.
-        let ours = answer.repeated && self.id.is_none() && status.duplicate.is_some();
-        if ours {
+        let mut json = Cow::Borrowed(answer.result.get());
+        if answer.repeated && self.id.is_none() && status.duplicate.is_some() {
+            // Said twice by us, so that `duplicate` says nothing about the id.
             status.duplicate = None;
+            json = Cow::Owned(serde_json::to_string(&status).map_err(|error| Error::Failed(error.to_string()))?);
         }
         if status.duplicate == Some(true) {
             message(&format!("the id {} was taken, so nothing was started: this is the run that has it", status.id));
         }
-        let json = if !context.json {
-            None
-        } else if ours {
-            Some(serde_json::to_string(&status).map_err(|error| Error::Failed(error.to_string()))?)
-        } else {
-            Some(answer.result.get().to_owned())
+        let written = match (context.json, self.wait) {
+            (true, _) => write_out(format!("{json}\n")),
+            (false, true) => ended(&context.terminal, &status),
+            (false, false) => write_out(format!("{}\n", status.id)),
         };
-        match (self.wait, json) {
-            (true, json) => ended(context, &status, json),
-            (false, Some(json)) => write_out(format!("{json}\n")).map_err(Error::from),
-            (false, None) => write_out(format!("{}\n", status.id)).map_err(Error::from),
-        }
-        .map(|()| ())
-        .or_else(|error| match error {
+        match written.map_err(Error::from) {
             // The exit code is worth more to a script than who reads our output.
-            Error::ReaderGone => Ok(()),
-            error => Err(error),
-        })?;
-        self.code(&status)
+            Ok(()) | Err(Error::ReaderGone) => {}
+            Err(error) => return Err(error),
+        }
+        self.report(context, &status)
     }
 
-    fn code(&self, status: &Status) -> Result<u8, Error> {
+    /// What went wrong, on stderr, and the exit code.
+    fn report(&self, context: &Context, status: &Status) -> Result<u8, Error> {
+        let wrong = outcome::report(status).filter(|_| self.wait || status.state == State::Failed);
+        if let Some(wrong) = &wrong {
+            message(wrong);
+            if self.wait && context.terminal.person && status.stderr.is_none() && status.state == State::Exited {
+                hint(context, status);
+            }
+        }
         match status.state {
             _ if self.wait => Ok(outcome::exit_code(status)),
-            State::Failed => {
-                message(&outcome::report(status).unwrap_or_default());
-                Err(Error::Reported)
-            }
+            State::Failed => Err(Error::Reported),
             _ => Ok(0),
         }
     }
@@ -192,27 +191,13 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Shows what came of a run that was waited for.
-fn ended(context: &Context, status: &Status, json: Option<String>) -> Result<(), Error> {
-    let written = match json {
-        Some(json) => write_out(format!("{json}\n")),
-        None => {
-            let captured = status.stderr.as_deref().unwrap_or("");
-            // Nobody is left to tell if this fails.
-            let _ = io::stderr().write_all(captured.as_bytes());
-            if !captured.is_empty() && !captured.ends_with('\n') {
-                let _ = io::stderr().write_all(b"\n");
-            }
-            write_out(on_stdout(&context.terminal, status))
-        }
-    };
-    if let Some(report) = outcome::report(status) {
-        message(&report);
-        if context.terminal.person && status.stderr.is_none() && status.state == State::Exited {
-            hint(context, status);
-        }
-    }
-    written.map_err(Error::from)
+/// Shows what a run that was waited for left behind.
+fn ended(terminal: &Terminal, status: &Status) -> io::Result<()> {
+    let captured = status.stderr.as_deref().unwrap_or("");
+    let newline = if captured.is_empty() || captured.ends_with('\n') { "" } else { "\n" };
+    // Nobody is left to tell if this fails.
+    let _ = write!(io::stderr(), "{captured}{newline}");
+    write_out(on_stdout(terminal, status))
 }
 
 /// Captured output as it is, then the result on a line of its own.

@@ -47,12 +47,8 @@ fn state(text: &str) -> Result<State, String> {
 
 impl Runs {
     pub(super) fn execute(self, context: &Context) -> Result<u8, Error> {
-        let request = Request {
-            pool: self.pool.as_deref(),
-            state: self.state,
-            limit: self.limit,
-            after: self.after.as_deref(),
-        };
+        let request =
+            Request { pool: self.pool.as_deref(), state: self.state, limit: self.limit, after: self.after.as_deref() };
         let answer = context.client()?.call("runs", &request, Manner::READ)?;
         if context.json {
             write_out(format!("{}\n", answer.result))?;

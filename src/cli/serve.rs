@@ -96,10 +96,7 @@ impl Serve {
 // CONNECT HERE: `crate::master::run(options)` if `is_master`, else `crate::keeper::serve(options)`.
 fn daemon(is_master: bool, options: ServeOptions) -> Result<u8, Error> {
     let role = if is_master { "master" } else { "keeper" };
-    Err(Error::Failed(format!(
-        "this build has no {role} to serve {}",
-        options.dirs.runtime.display()
-    )))
+    Err(Error::Failed(format!("this build has no {role} to serve {}", options.dirs.runtime.display())))
 }
 
 fn absolute(path: PathBuf) -> Result<PathBuf, Error> {

@@ -74,9 +74,7 @@ pub fn block(terminal: &Terminal, status: &Status, now: u64) -> String {
     }
     block.maybe("pid", status.pid);
     block.maybe("generation", status.generation);
-    for (label, time) in
-        [("queued", status.queued_at), ("started", status.started_at), ("ended", status.ended_at)]
-    {
+    for (label, time) in [("queued", status.queued_at), ("started", status.started_at), ("ended", status.ended_at)] {
         if let Some(time) = time {
             let text = match terminal.person {
                 true => format!("{} ({time})", human::ago(now, time.0)),
