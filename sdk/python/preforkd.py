@@ -49,10 +49,15 @@ INLINE = 65_536  # bytes of payload that travel in the message itself
 LARGEST = 1 << 20  # bytes of a result
 TEXT = 65_536  # bytes of an error's message and trace
 REMEMBERED = 256  # forks that WHOIS can ask for
+REHEARSALS = 20  # CPython 3.11 and later settle a function's caches within some ten calls
 UNCAUGHT = 255  # exit code after an uncaught exception, the same in all runtimes
 
-socket_type = socket.socket  # bound before a preload can replace them (gevent)
-os_fork, os_waitpid = os.fork, os.waitpid
+# Bound before a preload can replace them (gevent), and the bare type: every Python function that a child
+# calls costs it copied pages.
+Socket, os_fork, os_waitpid = socket.SocketType, os.fork, os.waitpid
+freeze = getattr(gc, "freeze", lambda: None)  # CPython's alone
+decode = json.JSONDecoder().raw_decode
+encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 class Refusal(Exception):
@@ -104,14 +109,19 @@ def progress(value):
 class Replies:
     """The reply channel, with the slot and nonce that every answer repeats."""
 
-    def __init__(self):
-        self.socket = seqpacket(REPLIES)
-        self.inode = os.fstat(REPLIES).st_ino
-        self.address = (0, 0)
+    def __init__(self, fd):
+        self.socket, self.fd, self.inode, self.address = seqpacket(fd), fd, os.fstat(fd).st_ino, (0, 0)
+
+    def there(self):
+        """False once the run has closed all descriptors (a daemonising library) and the number is another file's."""
+        try:
+            return os.fstat(self.fd).st_ino == self.inode
+        except OSError:
+            return False
 
 
 def seqpacket(fd):
-    channel = socket_type(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fd)
+    channel = Socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fd)
     if channel.gettimeout() is not None:  # the preload called socket.setdefaulttimeout()
         channel.settimeout(None)
     return channel
@@ -139,26 +149,25 @@ def fds_missing(flags, fds):
 
 def to_json(value):
     """UTF-8 bytes. Raises TypeError, ValueError or RecursionError for what JSON cannot say."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return encode(value).encode()
 
 
 def reply(kind, payload=b"", address=None):
     slot, nonce = address or replies.address
-    try:
-        if os.fstat(REPLIES).st_ino != replies.inode:
-            return  # the run closed all descriptors (a daemonising library) and 4 is another file now
-        if len(payload) <= INLINE:
-            replies.socket.sendmsg([HEADER.pack(kind, 0, slot, nonce), payload], (), socket.MSG_NOSIGNAL)
-            return
+    flags, rights, memfd = 0, (), None
+    if not replies.there():
+        return
+    if len(payload) > INLINE:
         memfd = sealed(payload)
-        try:
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", memfd))]
-            replies.socket.sendmsg([HEADER.pack(kind, MEMFD, slot, nonce)], rights, socket.MSG_NOSIGNAL)
-        finally:
+        flags, rights = MEMFD, [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", memfd))]
+        payload = b""
+    try:
+        replies.socket.sendmsg((HEADER.pack(kind, flags, slot, nonce), payload), rights, socket.MSG_NOSIGNAL)
+    except (BrokenPipeError, ConnectionError):
+        pass  # the daemon is gone; the run goes on
+    finally:
+        if memfd is not None:
             os.close(memfd)
-    except OSError as problem:
-        if problem.errno not in (errno.EPIPE, errno.ECONNRESET, errno.EBADF):  # nobody there any more
-            raise
 
 
 def sealed(payload):
@@ -218,6 +227,8 @@ def fork_by_clone():
     """A fork() whose children are the keeper's, and the C library; raises where that cannot be had."""
     import ctypes
 
+    import threading  # noqa: F401: its own after-fork hook is the longest
+
     numbers = {"x86_64": 56, "aarch64": 220}
     machine = os.uname().machine
     if machine not in numbers or sys.maxsize < 2**32:
@@ -227,6 +238,7 @@ def fork_by_clone():
     in_parent, in_child = library.PyOS_AfterFork_Parent, library.PyOS_AfterFork_Child
     before.restype = in_parent.restype = in_child.restype = None
     syscall.restype = ctypes.c_long
+    library.madvise.argtypes = (ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int)
 
     # glibc keeps the thread id beside the thread's other data and would not notice a raw clone; the kernel
     # knows the address and writes the new id there. musl keeps a lock at that address: hence the comparison.
@@ -243,6 +255,12 @@ def fork_by_clone():
     number = ctypes.c_long(numbers[machine])
     # clone(flags, stack, ptid, …): then ctid, tls on x86_64, but tls, ctid on aarch64.
     arguments = (number, flags, none, none, *((tid, none) if machine == "x86_64" else (none, tid)))
+
+    # A fork that only pretends, with no other hooks than the standard library's there yet: see rehearse().
+    if thread_count() == 1:
+        for _ in range(REHEARSALS):
+            before()
+            in_child()
 
     def fork():
         before()
@@ -305,6 +323,21 @@ def threads_message(pool, count):
     )
 
 
+def collapse(madvise):
+    """Puts the preload's memory into huge pages, where the kernel can (Linux 6.1): a fork copies a table entry a page."""
+    huge, madv_collapse, begin, end = 2 << 20, 25, 0, 0
+    with open("/proc/self/smaps") as smaps:
+        for line in smaps:
+            words = line.split()
+            if "-" in words[0]:
+                begin, end = (int(address, 16) for address in words[0].split("-"))
+                anonymous = words[1] == "rw-p" and (len(words) == 5 or words[5] == "[heap]")
+            elif words[0] == "Rss:" and anonymous and int(words[1]) * 1024 > (end - begin) * 3 // 4:
+                first, last = -(-begin // huge) * huge, end // huge * huge
+                if last > first:
+                    madvise(first, last - first, madv_collapse)
+
+
 # --- Titles -------------------------------------------------------------------------------------
 
 
@@ -326,6 +359,7 @@ class Title:
         self.written = self.room
 
     def set(self, text):
+        self.text = text
         if not self.room:
             return
         data = text.encode("utf-8", "replace")[: min(self.room - 1, 400)] + b"\0"
@@ -353,7 +387,8 @@ class Code:
         self.library = os.path.dirname(os.path.realpath(os.__file__))
         prefix = os.path.realpath(sys.prefix)
         self.venv = prefix if prefix != self.root and self.within(prefix, self.root) else None
-        self.known = {}
+        self.known = {}  # module → whose
+        self.index = {}  # entry → (namespace, attribute, function), of the preload
 
     @staticmethod
     def within(path, folder):
@@ -379,11 +414,17 @@ class Code:
         return self.known[name]
 
     def remember(self):
-        """Looks at what the preload has brought, so that no run has to ask the file system for it."""
+        """Looks at what the preload has brought, so that no run has to look for it."""
         for name, module in list(sys.modules.items()):
             file = getattr(module, "__file__", None)
             if isinstance(file, str) and self.within(file, self.root):
                 self.whose_module(name)
+        for name in [name for name, whose in self.known.items() if whose == "app" and "._" not in f".{name}"]:
+            namespace = vars(sys.modules[name])
+            for attribute, value in namespace.items():
+                if type(value) is types.FunctionType and not attribute.startswith("_"):
+                    if self.known.get(value.__module__) == "app":
+                        self.index[f"{name}:{attribute}"] = (namespace, attribute, value)
 
     def admit(self, entry, what, whose):
         if whose == "library":
@@ -395,11 +436,14 @@ class Code:
 
     def find(self, entry, request):
         """What there is to call for an entry, with nothing to pass. Raises Refusal."""
+        argument = request["args"] if "args" in request else request.get("params")
+        namespace, attribute, function = self.index.get(entry, ({}, None, None))
+        if function and namespace.get(attribute) is function:
+            return lambda: finished(function(argument))
         name, colon, attribute = entry.partition(":")
         if colon:
-            function = self.function(entry, name, attribute)
-            argument = request["args"] if "args" in request else request.get("params")
-            return lambda: finished(function()(argument))
+            maker = self.function(entry, name, attribute)
+            return lambda: finished(maker()(argument))
         names = name.split(".")
         if "/" not in name and names[-1] != "py" and all(n.isidentifier() for n in names):
             try:
@@ -445,7 +489,7 @@ class Code:
                 raise Refusal("not_found", f"{entry}: {attribute} is not the name of a function")
             if step.startswith("_"):
                 raise Refusal("refused", f"{entry}: {step} is private (it begins with an underscore)")
-        target, holder = importlib.import_module(name), None
+        target, holder = sys.modules.get(name) or importlib.import_module(name), None
         for step in attribute.split("."):
             if holder is not None and not isinstance(target, type):
                 raise Refusal("refused", f"{entry}: only classes are looked into, not {type(target).__name__} objects")
@@ -532,7 +576,7 @@ class Zygote:
                 self.warnings.append(f"forks twice for each child, because of ctypes: {problem}")
         self.via = "ctypes" if self.fork else "fork"
         self.fork = self.fork or fork_twice()
-        self.flush_c = library and functools.partial(library.fflush, None)
+        self.library = library
         self.title = Title(memmove)
         self.title.set(f"preforkd: {self.pool} zygote {self.generation}")
         with open("/proc/self/comm", "w") as comm:
@@ -565,16 +609,18 @@ class Zygote:
         gc.collect()
         self.writers = open_writers()
         flush(self.writers)
-        if self.flush_c:
-            self.flush_c()
         gc.disable()
-        if hasattr(gc, "freeze"):
-            gc.freeze()
+        if self.library:
+            self.library.fflush(None)
+            collapse(self.library.madvise)
+        freeze()
+        rehearse(self, REHEARSALS)
+        freeze()
 
     def warn_of_sockets(self):
         for fd in sorted(int(name) for name in os.listdir("/proc/self/fd")):
             try:
-                if fd > KIT and os.readlink(f"/proc/self/fd/{fd}").startswith("socket:"):
+                if fd > REPLIES and os.readlink(f"/proc/self/fd/{fd}").startswith("socket:"):
                     self.warnings.append(
                         f"the preload left a socket open (fd {fd}), which all children would share: "
                         "close it at the end of the preload and open it in preforkd.after_fork()"
@@ -617,6 +663,30 @@ class Zygote:
         return None
 
 
+def rehearse(zygote, times):
+    """Does what every child does before and after its entry, to a message of its own.
+
+    The interpreter writes to what it runs: reference counts and the caches of the code. Settled caches are
+    written once, in the zygote, and not copied by every child; a waiting child copies its pages beforehand.
+    """
+    global replies
+    kept, (here, there) = replies, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    replies = Replies(there.detach())
+    entry = next(iter(zygote.code.index), None)
+    for _ in range(times):
+        reply(REQUEST, to_json({"id": "", "entry": entry, "params": {}}))
+        kind, flags, address, payload, fds = receive(here)
+        request = decode(payload.decode())[0]
+        fds_missing(flags, fds)
+        if entry:
+            zygote.code.find(entry, request)
+        zygote.title.set(zygote.title.text)
+        flush(open_writers())
+    replies.socket.close()
+    here.close()
+    replies = kept
+
+
 def import_file(path):
     """Imports a file once, under the name by which the rest of the app would import it."""
     path = os.path.realpath(path)
@@ -657,6 +727,7 @@ def become_child(zygote, order):
         limit_cpu(zygote.cpu_time)
     if flags & CHANNEL:
         zygote.title.set(f"preforkd: {zygote.pool} idle")
+        rehearse(zygote, 1)  # copies the pages now that the request would have to wait for
         channel = seqpacket(fds.pop(0))
         order = receive(channel)
         channel.close()
@@ -673,7 +744,7 @@ def become_child(zygote, order):
             os.close(fds[target])
     if flags & MEMFD:
         payload = whole(fds[-1])
-    current = json.loads(payload)
+    current = decode(payload.decode())[0]
     return current
 
 
@@ -707,11 +778,8 @@ def prepare(request):
 def forget_channel():
     """In what a run forks (multiprocessing): nobody there speaks for the run."""
     global replies, current
-    try:
-        if replies and os.fstat(REPLIES).st_ino == replies.inode:
-            replies.socket.close()
-    except OSError:
-        pass
+    if replies and replies.there():
+        replies.socket.close()
     replies = current = None
 
 
@@ -734,8 +802,8 @@ def run(zygote, order):
         reply(REFUSED, to_json({"code": code, "message": message}))
         flush(open_writers())
         os._exit(0)
-    os.register_at_fork(after_in_child=forget_channel)
     reply(STARTED)
+    os.register_at_fork(after_in_child=forget_channel)
     try:
         result = call()
     except SystemExit as leaving:
@@ -803,15 +871,17 @@ def leave(zygote, status):
         code = status.code
         if code is not None and not isinstance(code, int):
             print(code, file=sys.stderr)
-        status = 0 if code is None else code if isinstance(code, int) else 1
+        status = 0 if code is None else 1
+        if isinstance(code, int):
+            status = code if abs(code) < 1 << 63 else -1  # as the C long that Python makes of it
     for last in (getattr(sys.modules.get("threading"), "_shutdown", None), atexit._run_exitfuncs):
         try:
             if last:
                 last()  # first joins the threads of the run, then calls the handlers
         except BaseException:
             traceback.print_exc()
-    if zygote.flush_c:
-        zygote.flush_c()
+    if zygote.library:
+        zygote.library.fflush(None)
     if not flush(zygote.writers + open_writers()):
         status = 120  # what Python says if stdout cannot be written
     if isinstance(status, KeyboardInterrupt):
@@ -827,7 +897,7 @@ def main():
     os.close(KIT)
     os.set_inheritable(ORDERS, False)
     os.set_inheritable(REPLIES, False)
-    replies = Replies()
+    replies = Replies(REPLIES)
     isolated = getattr(sys.flags, "safe_path", sys.flags.isolated)
     sys.path[: 0 if isolated else 1] = [settings["cwd"]]  # the first is this file's folder
     sys.argv = [""]
