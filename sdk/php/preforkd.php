@@ -101,7 +101,7 @@ namespace Preforkd {
             $this->in = $c->new('char[' . (16 + INLINE + 1) . ']');
             $this->inRights = $c->new('rights');
             [$this->inVector, $this->inMessage] = $this->envelope($this->in, 16 + INLINE + 1);
-            $this->inMessage->control = \FFI::cast('void *', \FFI::addr($this->inRights));
+            $this->inMessage->control = $this->c->cast('void *', \FFI::addr($this->inRights));
             $this->inPointer = \FFI::addr($this->inMessage);
             foreach ([ORDERS, REPLIES] as $fd) {
                 $this->closeOnExec($fd);
@@ -124,7 +124,7 @@ namespace Preforkd {
         private function envelope(\FFI\CData $bytes, int $length): array
         {
             $vector = $this->c->new('vector');
-            $vector->base = \FFI::cast('void *', \FFI::addr($bytes));
+            $vector->base = $this->c->cast('void *', \FFI::addr($bytes));
             $vector->length = $length;
             $message = $this->c->new('message');
             $message->vectors = \FFI::addr($vector);
@@ -163,7 +163,7 @@ namespace Preforkd {
             }
             if ($this->clone === null) {
                 // PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS: where the first child leaves the second one's pid
-                $this->shared = \FFI::cast('int *', $this->c->mmap(0, 4096, 3, 0x21, -1, 0));
+                $this->shared = $this->c->cast('int *', $this->c->mmap(0, 4096, 3, 0x21, -1, 0));
             }
         }
 
@@ -312,7 +312,7 @@ namespace Preforkd {
             $rights->length = 20;
             $rights->level = $rights->type = 1; // SOL_SOCKET, SCM_RIGHTS
             $rights->fds[0] = $fd;
-            $message->control = \FFI::cast('void *', \FFI::addr($rights));
+            $message->control = $this->c->cast('void *', \FFI::addr($rights));
             $message->control_length = 24;
             $sent = $this->insist(fn () => $this->c->sendmsg(REPLIES, \FFI::addr($message), 0x4000 /* MSG_NOSIGNAL */));
             $this->c->close($fd);
@@ -390,10 +390,11 @@ namespace Preforkd {
         private array $pids = [];
         /** @var int[] numbers that the next descriptors received will get */
         private array $free = [];
+        /** @var array<resource> what stands in the place of STDIN, STDOUT and STDERR */
         private static array $stdio = [];
-        /** @var ?resource a program that leaves with the code it is given, see exitProgram() */
-        private $exitProgram = null;
-        private int $exitFd = -1;
+        /** @var ?resource see exitProgram() */
+        private $program = null;
+        private string $programPath = '';
 
         public function __construct()
         {
@@ -522,8 +523,9 @@ namespace Preforkd {
         public function stdio(array $fds): void
         {
             foreach (['STDIN', 'STDOUT', 'STDERR'] as $to => $constant) {
-                if (\is_resource(\constant($constant))) {
-                    \fclose(\constant($constant));
+                $old = self::$stdio[$to] ?? \constant($constant);
+                if (\is_resource($old)) {
+                    \fclose($old);
                 }
                 // Opening dups to the lowest free number, which is the one just closed.
                 $at = \array_search($fds[$to], $fds, true);
@@ -559,12 +561,53 @@ namespace Preforkd {
         public function settle(): void
         {
             \pcntl_alarm(0);
+            for ($fd = 0; $fd <= 2; $fd++) {
+                if (@\readlink("/proc/self/fd/$fd") === false) {
+                    self::$stdio[$fd] = \fopen('/dev/null', 'r+');
+                }
+            }
+            $this->findFree();
+            $this->exitProgram();
             $this->findFree();
         }
 
-        /** Without shutdown functions and destructors: by becoming a program that does nothing but exit with the code. */
+        /**
+         * PHP has no _exit, but it can become another program: one of four instructions, which leaves with the
+         * first byte of its argument. It lives in an unlinked file.
+         */
+        private function exitProgram(): void
+        {
+            $code = match (\php_uname('m')) {
+                // mov rdi, [rsp+16]; movzx edi, byte [rdi]; mov eax, 231 (exit_group); syscall
+                'x86_64' => [62, "\x48\x8b\x7c\x24\x10\x0f\xb6\x3f\xb8\xe7\0\0\0\x0f\x05"],
+                // ldr x0, [sp, #16]; ldrb w0, [x0]; mov x8, #94 (exit_group); svc #0
+                'aarch64' => [183, "\xe0\x0b\x40\xf9\0\0\x40\x39\xc8\x0b\x80\xd2\x01\0\0\xd4"],
+                default => null,
+            };
+            $path = $code === null ? false : @\tempnam(\sys_get_temp_dir(), 'preforkd-');
+            if ($path === false) {
+                return;
+            }
+            [$machine, $text] = $code;
+            $size = 120 + \strlen($text);
+            // elf(5): header, then one segment of the whole file, readable and executable, at 4 MiB
+            $elf = "\x7fELF\2\1\1" . \str_repeat("\0", 9)
+                . \pack('vvVPPPVvvvvvv', 2, $machine, 1, 0x400078, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+                . \pack('VVPPPPPP', 1, 5, 0, 0x400000, 0x400000, $size, $size, 4096) . $text;
+            if (@\file_put_contents($path, $elf) === $size && \chmod($path, 0500)) {
+                $this->program = \fopen($path, 'r');
+                $this->programPath = '/proc/self/fd/' . $this->free[0];
+            }
+            \unlink($path);
+        }
+
+        /** Without shutdown functions and destructors. */
         public function leave(int $code): never
         {
+            if ($this->program !== null) {
+                @\pcntl_exec($this->programPath, [$code === 0 ? '' : \chr($code)], []);
+            }
+            // Where temporary files may not be executed.
             @\pcntl_exec('/bin/sh', ['-c', "exit $code"], []);
             exit($code);
         }
@@ -633,27 +676,24 @@ namespace Preforkd {
     /** What may be run: own code, which lies under cwd unless the process file names it in `entries`. */
     final class Entry
     {
-        private const NAME = '[A-Za-z_\x80-\xff][\w\x80-\xff]*';
-
         /** The file of a script, or a function of the params. */
         public static function resolve(string $entry): string|\Closure
         {
             if (\str_contains($entry, '/') || \str_ends_with($entry, '.php')) {
                 return self::script($entry);
             }
-            $name = self::NAME;
-            if (\preg_match("~^\\\\?($name(?:\\\\$name)*)(?:::($name))?\$~D", $entry, $match)) {
-                if (isset($match[2])) {
-                    return self::method($match[1], $match[2]);
-                }
-                if (\class_exists($match[1])) {
-                    return self::method($match[1], 'run');
-                }
-                if (\function_exists($match[1])) {
-                    $function = new \ReflectionFunction($match[1]);
-                    self::admit($function, 'function ' . $function->getName());
-                    return $function->getClosure();
-                }
+            $name = \ltrim($entry, '\\');
+            if (\str_contains($name, '::')) {
+                return self::method(...\explode('::', $name, 2));
+            }
+            // An autoloader may go a long way for a name that is a function's.
+            if (\class_exists($name, false) || !\function_exists($name) && \class_exists($name)) {
+                return self::method($name, 'run');
+            }
+            if (\function_exists($name)) {
+                $function = new \ReflectionFunction($name);
+                self::admit($function, 'function', $function->name);
+                return $function->getClosure();
             }
             if (\is_file(Kit::$root . '/' . $entry)) {
                 return self::script($entry);
@@ -677,15 +717,15 @@ namespace Preforkd {
             }
             $class = new \ReflectionClass($class);
             $name = $class->getName();
-            self::admit($class, "class $name");
+            self::admit($class, 'class', $name);
             if (!$class->hasMethod($method)) {
                 $methods = \array_map(fn ($m) => $m->getName(), $class->getMethods(\ReflectionMethod::IS_PUBLIC));
                 throw new Refusal('not_found', "class $name has no method \"$method\"" . Text::nearest($method, $methods));
             }
             $method = $class->getMethod($method);
-            self::admit($method, "method $name::" . $method->getName());
+            self::admit($method, 'method', "$name::{$method->name}");
             if (!$method->isPublic() || $method->isAbstract() || $method->isConstructor() || $method->isDestructor()) {
-                throw new Refusal('refused', "method $name::" . $method->getName() . ' is not a public method that can be called');
+                throw new Refusal('refused', "$name::{$method->name} is not a public method that can be called");
             }
             if ($method->isStatic()) {
                 return $method->getClosure();
@@ -698,14 +738,14 @@ namespace Preforkd {
             return static fn ($params) => (new $name())->{$method->name}($params);
         }
 
-        private static function admit(\ReflectionFunctionAbstract|\ReflectionClass $what, string $called): void
+        private static function admit(\ReflectionFunctionAbstract|\ReflectionClass $what, string $kind, string $name): void
         {
             $file = $what->getFileName();
             if ($what->isInternal() || $file === Kit::$ownFile) {
-                throw new Refusal('refused', "$called is not the application's own: it is built in");
+                throw new Refusal('refused', "$kind $name is not the application's own: it is built in");
             }
             if (Kit::$entries === null && !\str_starts_with($file, Kit::$root . '/')) {
-                throw new Refusal('refused', "$called is in $file, outside of " . Kit::$root
+                throw new Refusal('refused', "$kind $name is in $file, outside of " . Kit::$root
                     . '; name it in the pool\'s "entries" to allow it');
             }
         }
@@ -776,7 +816,7 @@ namespace Preforkd {
             self::$pool = $config['pool'];
             self::$generation = (string) $config['generation'];
             self::$preload = $config['preload'] ?? null;
-            self::$root = \realpath($config['cwd']) ?: $config['cwd'];
+            self::$root = \rtrim(\realpath($config['cwd']) ?: $config['cwd'], '/');
             self::$entries = $config['entries'] ?? null;
             self::$fast = $config['shutdown'] !== 'full';
             self::$cpuSeconds = isset($config['cpu_time']) ? (int) $config['cpu_time'] : null;
@@ -814,7 +854,7 @@ namespace Preforkd {
             $error = Text::error('MissingExtension', 'PHP ' . \PHP_VERSION . ' cannot fork warm: ' . \implode('; ', $missing)
                 . '. Install the extension FFI (Debian: php-common has it, enable it with phpenmod ffi; Docker\'s image: '
                 . 'apt-get install libffi-dev && docker-php-ext-install ffi), or pcntl, sockets and posix '
-                . '(docker-php-ext-install pcntl sockets).', '');
+                . '(Docker\'s image: docker-php-ext-install pcntl sockets).', '');
             \fwrite(\fopen('php://fd/' . REPLIES, 'w'), \pack('vv', PRELOAD_FAILED, 0) . self::$tag . $error);
             exit(1);
         }
@@ -835,7 +875,7 @@ namespace Preforkd {
             // Its timer would run on in the zygote and not in the children; they set it again.
             self::$maxTime = \ini_get('max_execution_time');
             \set_time_limit(0);
-            \chdir(self::$root);
+            \chdir(self::$root . '/');
             \error_clear_last();
             \gc_collect_cycles();
             \set_error_handler(static fn () => true);
@@ -982,11 +1022,13 @@ namespace Preforkd {
             self::$id = $request['id'] ?? null;
             self::$params = $request['params'] ?? $args;
             self::title(self::$pool . ' ' . $entry);
-            self::scriptGlobals([$entry, ...$args]);
             foreach (self::$afterFork as $hook) {
                 $hook();
             }
             self::$run = Entry::resolve($entry);
+            if (\is_string(self::$run) || $args !== []) {
+                self::scriptGlobals([$entry, ...$args]);
+            }
         }
 
         private static function refuse(string $kind, string $message): never
