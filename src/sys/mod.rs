@@ -12,6 +12,7 @@ pub mod files;
 pub mod memfd;
 pub mod peer;
 pub mod pidfd;
+pub mod poll;
 pub mod process;
 pub mod reap;
 pub mod seqpacket;

@@ -19,6 +19,13 @@ pub fn parent() -> u32 {
     nix::unistd::getppid().as_raw() as u32
 }
 
+/// Our children that have not been reaped, as `/proc` lists them (CONFIG_PROC_CHILDREN).
+pub fn children() -> Vec<u32> {
+    let me = std::process::id();
+    let text = fs::read_to_string(format!("/proc/{me}/task/{me}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
 /// Our effective user id.
 pub fn effective_uid() -> u32 {
     nix::unistd::geteuid().as_raw()

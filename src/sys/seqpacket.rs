@@ -3,7 +3,7 @@
 
 use std::io::{self, IoSlice};
 use std::mem::{MaybeUninit, size_of};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::pidfd::PidFd;
 
@@ -265,27 +265,11 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Of `fds`, the indices of those whose other side is gone: one `poll(2)`, no waiting.
-pub fn hung_up<'a>(fds: impl Iterator<Item = BorrowedFd<'a>>) -> io::Result<Vec<usize>> {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    let mut polled: Vec<PollFd<'_>> = fds.map(|fd| PollFd::new(fd, PollFlags::empty())).collect();
-    if polled.is_empty() {
-        return Ok(Vec::new());
-    }
-    poll(&mut polled, PollTimeout::ZERO)?;
-    Ok(polled.iter().enumerate().filter(|(_, p)| p.revents().is_some_and(|r| !r.is_empty())).map(|(i, _)| i).collect())
-}
-
-/// Whether something can be read (or the other side is gone) within `timeout_ms`.
-pub fn readable(fd: BorrowedFd<'_>, timeout_ms: u16) -> io::Result<bool> {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    let mut polled = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
-    Ok(poll(&mut polled, PollTimeout::from(timeout_ms))? > 0)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::poll::hung_up;
     use super::*;
+    use std::os::fd::AsFd;
 
     fn parts(bytes: &[u8]) -> [IoSlice<'_>; 1] {
         [IoSlice::new(bytes)]

@@ -133,7 +133,8 @@ mod tests {
         assert_eq!(parse_duration("2d"), Ok(ms(172_800_000)));
         assert_eq!(parse_duration("1500"), Ok(ms(1500)));
         assert_eq!(parse_duration("0"), Ok(Duration::ZERO));
-        for bad in ["", "ms", "-1", "1.5s", "1 s", "1w", "s1", "99999999999999999999", "99999999999999d", "3651d", "1é"] {
+        for bad in ["", "ms", "-1", "1.5s", "1 s", "1w", "s1", "99999999999999999999", "99999999999999d", "3651d", "1é"]
+        {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
     }

@@ -20,7 +20,8 @@ pub fn looks_like_http(line: &[u8]) -> bool {
 fn ends_in_version(line: &[u8]) -> bool {
     let Some(blank) = line.iter().rposition(u8::is_ascii_whitespace) else { return false };
     let last = &line[blank + 1..];
-    last.len() >= 5 && last[..5].eq_ignore_ascii_case(b"HTTP/")
+    last.len() >= 5
+        && last[..5].eq_ignore_ascii_case(b"HTTP/")
         && last[5..].iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
 }
 

@@ -124,9 +124,8 @@ impl Method {
 }
 
 /// All methods there are, for the hint beside an unknown one.
-pub const METHODS: [&str; 13] = [
-    "run", "status", "wait", "kill", "free", "runs", "pools", "list", "reload", "ping", "info", "shutdown", "auth",
-];
+pub const METHODS: [&str; 13] =
+    ["run", "status", "wait", "kill", "free", "runs", "pools", "list", "reload", "ping", "info", "shutdown", "auth"];
 
 /// Where a run's output goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -261,8 +260,7 @@ impl RunsParams {
 
 /// Whether this is an id that a run may have.
 pub fn is_run_id(id: &str) -> bool {
-    (1..=MAX_ID).contains(&id.len())
-        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte))
+    (1..=MAX_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte))
 }
 
 /// Whether this is a name that a pool may have.

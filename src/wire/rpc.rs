@@ -122,7 +122,9 @@ const MEMBERS: [&str; 4] = ["jsonrpc", "id", "method", "params"];
 impl Envelope<'_> {
     fn call(self) -> Call {
         let id_is_valid = self.id.is_none_or(|id| id.get() == "null" || !id.get().starts_with(['{', '[', 't', 'f']));
-        let method = if id_is_valid { self.method() } else {
+        let method = if id_is_valid {
+            self.method()
+        } else {
             Err(RpcError::invalid_request("`id` is not a string, a number or null"))
         };
         // Without a readable request there is no telling a notification from a call: it is answered.
