@@ -184,9 +184,8 @@ mod tests {
 
     #[test]
     fn a_death_by_signal_has_no_exit_code() {
-        let run = status(
-            r#"{"state":"exited","signal":11,"signal_name":"SIGSEGV","core_dumped":true,"timed_out":true}"#,
-        );
+        let run =
+            status(r#"{"state":"exited","signal":11,"signal_name":"SIGSEGV","core_dumped":true,"timed_out":true}"#);
         let text = block(&Terminal::PLAIN, &run, 0);
         assert!(text.contains("signal      11 SIGSEGV, core dumped\n"), "{text}");
         assert!(text.contains("timed out   yes\n") && !text.contains("exit code"), "{text}");

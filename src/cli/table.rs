@@ -186,8 +186,7 @@ mod tests {
         assert_eq!(read(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
         let shared = crate::table::Table::open(&path, true).unwrap();
         shared.set_keeper(41);
-        let claim =
-            crate::table::Claim { id: "r9", pool: "api", entry: "m:f", state: State::Queued, queued_at: 5_000 };
+        let claim = crate::table::Claim { id: "r9", pool: "api", entry: "m:f", state: State::Queued, queued_at: 5_000 };
         shared.claim(2, &claim);
         shared.set_starting(2, 1, 7, 0);
         shared.set_running(2, 4321, 6_000);
