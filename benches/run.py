@@ -46,7 +46,7 @@ def arguments():
     parser = argparse.ArgumentParser(prog="scripts/bench runs", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="about a minute, for trying out; no figures to quote")
     parser.add_argument("--only", action="append", metavar="NAME", default=[],
-                        help=f"parts ({', '.join(PARTS)}) or runtimes ({', '.join(latency.RUNTIMES)}); may be repeated or have commas")
+                        help=f"of {', '.join(PARTS + latency.RUNTIMES)}; may be repeated or have commas")
     parser.add_argument("--rounds", type=int, choices=range(1, 51), metavar="N", help="5, or 2 with --quick")
     parser.add_argument("--markdown", metavar="FILE", help="write the table for the documentation too")
     parser.add_argument("--json", metavar="FILE", help="write the figures of every round too")
@@ -125,7 +125,7 @@ def run(args, effort, programs):
             calls = syscalls.measure(floors, small, args.built, *effort.strace)
     if "others" in args.parts and "native" in args.runtimes:
         say(f"bench: {effort.sleepers} others")
-        alive = others.measure(floors, programs, rounds, effort.sleepers, effort.requests, effort.rate_s, effort.others_rounds)
+        alive = others.measure(floors, programs, rounds, effort)
         sections.append(others.section(rounds, alive))
     if "wakeups" in args.parts:
         say(f"bench: {effort.idle_s} s of nothing")
@@ -134,16 +134,20 @@ def run(args, effort, programs):
 
 
 def header(args, effort, floors, busy, seconds):
-    version = subprocess.run([args.daemon, "--version"], capture_output=True, text=True).stdout if os.path.exists(args.daemon) else ""
+    version = ""
+    if os.path.exists(args.daemon):
+        version = subprocess.run([args.daemon, "--version"], capture_output=True, text=True, timeout=10).stdout
+    priority = "SCHED_RR" if floors.realtime else "ordinary priority (SCHED_RR was not allowed)"
     lines = [
         f"{version.strip() or 'preforkd'}, {time.strftime('%Y-%m-%d')}; {machine.describe()}",
         f"medians of {effort.rounds} rounds in random order, ratios within a round; microseconds unless said; took {seconds:.0f} s",
-        f"client in C at {'SCHED_RR' if floors.realtime else 'ordinary priority (SCHED_RR was not allowed)'}; latencies with client and master pinned to different processors, rates with nobody pinned",
+        f"client in C at {priority}; latencies with client and master pinned to different processors, rates with nobody pinned",
+        "forks of the floors at ordinary priority, in 4 KiB pages; cold and forked alike load the same classes and modules",
     ]
     if args.quick:
         lines.append("--quick: tells whether it works, not how fast it is")
     if busy > QUIET_SHARE:
-        lines.append(f"NOT QUIET: others used {busy:.0%} of the machine before or after; do not quote these figures")
+        lines.append(f"NOT QUIET: others used {busy:.0%} of the machine before or after; do not quote these")
     if machine.CLIENT_CPU < 0:
         lines.append("one processor only: nothing could be pinned apart")
     return lines
@@ -186,4 +190,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except (KeyboardInterrupt, TimeoutError) as e:
-        sys.exit(f"bench: ended before the end: {e or 'interrupted'}")
+        sys.exit(f"bench: ended before the end: {str(e) or 'interrupted'}")

@@ -92,7 +92,8 @@ def run_steps(floors, rounds, daemons, count):
 
 def floor_rows(rounds, runtimes):
     def row(what, name, note=""):
-        return Row(what, rounds.median(f"{name} p50"), rounds.median(f"{name} p99"), note=note or rounds.missing.get(name, ""))
+        note = note or rounds.missing.get(name, "")
+        return Row(what, rounds.median(f"{name} p50"), rounds.median(f"{name} p99"), note=note)
 
     rows = [row("TCP echo, round trip", "echo"), row("bare C server: request → OK, not pinned", "paced bare")]
     for runtime in runtimes:
@@ -136,8 +137,8 @@ def run_sections(rounds, runtimes, idle):
                 )
             )
             for children in (idle, 0):
-                limit = [f"{fork} reaped p50", "echo p50"]
-                exits.append(run_row(rounds, "wait", runtime, mb, children, limit, f"{FORK_IS[runtime]} → reaped + echo", None))
+                limit, limit_is = [f"{fork} reaped p50", "echo p50"], f"{FORK_IS[runtime]} → reaped + echo"
+                exits.append(run_row(rounds, "wait", runtime, mb, children, limit, limit_is, None))
     if "php" in runtimes:
         for children, limit, limit_is in (
             (idle, ["echo p50"], "echo"),

@@ -23,24 +23,24 @@ def allowed(wanted):
     return wanted
 
 
-def measure(floors, programs, rounds, wanted, count, seconds, repeat):
-    """Adds `alone …` and `among …` to the rounds, as many of each as `repeat` says; answers how many were alive."""
-    sleepers = allowed(wanted)
+def measure(floors, programs, rounds, effort):
+    """Adds `alone …` and `among …` to the rounds, as many of each as `effort` says; answers how many were alive."""
+    sleepers = allowed(effort.sleepers)
     config = Config("native", max_running=sleepers + 1000, more={"max_queued": 1000})
 
     def one(name, daemon, running):
         daemon.settle(30, running=running)
-        rounds.add(f"{name} run", floors.paced(daemon.port, count, "--entry", "noop"))
-        rounds.add(f"{name} fork", floors.fork_c(0, count)["started"])
+        rounds.add(f"{name} run", floors.paced(daemon.port, effort.requests, "--entry", "noop"))
+        rounds.add(f"{name} fork", floors.fork_c(0, effort.requests)["started"])
         daemon.settle(30, running=running)
         for k in (1, 8):
-            rate = floors.throughput(daemon.port, k, seconds, "--entry", "noop")["per_second"]
+            rate = floors.throughput(daemon.port, k, effort.rate_s, "--entry", "noop")["per_second"]
             rounds.add_value(f"{name} cost {k}", 1e6 / rate)
             daemon.settle(30, running=running)
 
     try:
         with Daemon(config, programs) as daemon:
-            for _ in range(repeat):
+            for _ in range(effort.others_rounds):
                 one("alone", daemon, 0)
             floors.client(
                 daemon.port, "--connections", 8, "--count", sleepers, "--seconds", 60,
@@ -50,7 +50,7 @@ def measure(floors, programs, rounds, wanted, count, seconds, repeat):
             # Requests that are under way when the last one is sent go through too.
             if running < sleepers * 0.99:
                 raise NotMeasured(f"{running} of {sleepers} sleepers are alive")
-            for _ in range(repeat):
+            for _ in range(effort.others_rounds):
                 one("among", daemon, running)
             return running
     except NotMeasured as e:

@@ -38,7 +38,8 @@ def text(header, sections, syscalls):
         if c is None:
             lines += ["", what]
             continue
-        padded = [c[0].ljust(widths[0])] + [x.ljust(w) if i == 3 else x.rjust(w) for i, (x, w) in enumerate(zip(c[1:], widths[1:]))]
+        # Words to the left, numbers to the right.
+        padded = [x.ljust(w) if i in (0, 4) else x.rjust(w) for i, (x, w) in enumerate(zip(c, widths))]
         lines.append(("  " + "  ".join(padded)).rstrip())
         if what is not None and what.note:
             lines.append(f"      {what.note}")

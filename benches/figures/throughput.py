@@ -38,7 +38,8 @@ def section(rounds, runtimes, idle):
         rounds.values["phprocksyd per_second"] = [
             v * PHPROCKSYD_PER_SECOND / PHPROCKSYD_LOOP for v in rounds.values[loop]
         ]
-    rows = [Row("fork + _exit + wait in C, one after the other", per_second=rounds.median(loop), note=rounds.missing.get("loop", ""))]
+    what = "fork + _exit + wait in C, one after the other"
+    rows = [Row(what, per_second=rounds.median(loop), note=rounds.missing.get("loop", ""))]
     for mb in SIZES_MB:
         for k in CONNECTIONS:
             name = f"bare {mb} {k}"
@@ -49,6 +50,7 @@ def section(rounds, runtimes, idle):
             for children in (idle, 0):
                 for k in CONNECTIONS:
                     name = f"rate {runtime} {mb} {children} {k}"
+                    how = f"{children} idle" if children else "on demand"
                     limit, limit_is, target = f"bare {mb} {k} per_second", "bare server", None
                     if k == 32 and runtime == "native":
                         target = NATIVE_TARGET
@@ -56,7 +58,7 @@ def section(rounds, runtimes, idle):
                         limit, limit_is, target = "phprocksyd per_second", "Phprocksyd, by the fork loop", PHP_TARGET
                     rows.append(
                         Row(
-                            f"{runtime}, {size_name(mb)}, {f'{children} idle' if children else 'on demand'}, {k} connections",
+                            f"{runtime}, {size_name(mb)}, {how}, {k} connections",
                             per_second=rounds.median(f"{name} per_second"),
                             limit=rounds.median(limit),
                             limit_is=limit_is,

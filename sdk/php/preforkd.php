@@ -840,6 +840,12 @@ namespace Preforkd {
             \gc_collect_cycles();
             \set_error_handler(static fn () => true);
             self::$way->settle();
+            // PHP remembers where a link leads: /proc/self would lead to the zygote for ever.
+            foreach (\realpath_cache_get() as $path => ['realpath' => $target]) {
+                if (\str_starts_with($target, '/proc/')) {
+                    \clearstatcache(true, $path);
+                }
+            }
             self::$phase = 'serve';
             self::title(self::$pool . ' zygote #' . self::$generation);
             $warnings = self::$way->warnings();
@@ -1023,14 +1029,18 @@ namespace Preforkd {
             }
         }
 
-        /** The end of a run that threw. The caller throws on, so that PHP logs it and calls the app's handler. */
+        /** The end of a run that threw. Where it comes back, the caller throws on, so that PHP logs the exception. */
         public static function threw(\Throwable $thrown): void
         {
             self::sendError(Text::thrown($thrown));
             $handler = \set_exception_handler(null);
-            \set_exception_handler($handler);
-            // The app's handler may leave with a code of its own.
-            self::$code = $handler === null ? 255 : null;
+            if ($handler !== null) {
+                // It may leave with a code of its own; PHP would take 0 or 255 where it comes back, by version.
+                $handler($thrown);
+                self::$code = 255;
+                exit(255);
+            }
+            self::$code = 255;
         }
 
         private static function sendError(string $error): void
@@ -1076,8 +1086,8 @@ namespace Preforkd {
                 return;
             }
             self::flush();
-            // Output that could not be written makes the code 255, as only PHP knows.
-            if (\connection_status() === \CONNECTION_NORMAL) {
+            // Output that could not be written makes the code 255, and a buffer that may not be ended is PHP's to flush.
+            if (\connection_status() === \CONNECTION_NORMAL && \ob_get_level() === 0) {
                 self::$way->leave(self::$code);
             }
         }
