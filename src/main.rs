@@ -9,8 +9,7 @@ fn main() -> ExitCode {
     let cli = match cli::parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // The reader of a help may have left (`| head`).
-            let _ = error.print();
+            let _ = error.print(); // fails where the reader has left (`| head`)
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };

@@ -92,27 +92,32 @@ pub fn render(terminal: &Terminal, columns: &[Column], rows: &[Vec<Cell>]) -> St
 
 /// `None` is a column left out.
 fn fit(columns: &[Column], widths: &mut [Option<usize>], limit: usize) {
+    let spare = |i: usize, width: Option<usize>| match (width, columns[i].least) {
+        (Some(width), Some(least)) => width.saturating_sub(least),
+        _ => 0,
+    };
     loop {
         let shown = widths.iter().flatten().count();
         let total = widths.iter().flatten().sum::<usize>() + GAP * shown.saturating_sub(1);
-        let Some(excess) = total.checked_sub(limit).filter(|excess| *excess > 0) else { return };
-        let widest = (0..columns.len())
-            .filter_map(|i| {
-                let room = widths[i]?.checked_sub(columns[i].least?)?;
-                (room > 0).then_some((room, i))
-            })
-            .max();
-        if let Some((room, i)) = widest {
-            widths[i] = widths[i].map(|width| width - room.min(excess));
-            continue;
-        }
+        let mut excess = total.saturating_sub(limit);
+        let all_spare: usize = widths.iter().enumerate().map(|(i, width)| spare(i, *width)).sum();
         let next = (0..columns.len())
             .filter(|i| widths[*i].is_some() && columns[*i].dispensable > 0)
             .max_by_key(|i| columns[*i].dispensable);
-        match next {
-            Some(i) => widths[i] = None,
-            None => return,
+        if let (true, Some(i)) = (all_spare < excess, next) {
+            widths[i] = None;
+            continue;
         }
+        // The one with the most to spare gives first, so that short ones stay whole.
+        while let Some((spare, i)) = (0..columns.len()).map(|i| (spare(i, widths[i]), i)).max() {
+            let less = spare.min(excess);
+            if less == 0 {
+                return;
+            }
+            widths[i] = widths[i].map(|width| width - less);
+            excess -= less;
+        }
+        return;
     }
 }
 
@@ -212,6 +217,7 @@ mod tests {
         assert!(text.contains("PID") && text.contains("STARTED") && text.contains('…'), "{text}");
         let text = render(&width(25), &COLUMNS, &rows);
         assert!(text.contains("PID") && !text.contains("STARTED"), "{text}");
+        assert_eq!(text.lines().nth(1).unwrap().width(), 25, "what a column left is used: {text}");
     }
 
     #[test]

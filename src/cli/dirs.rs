@@ -2,11 +2,11 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::Error;
 use crate::settings::Dirs;
+use crate::sys::process::effective_uid;
 
 /// `sun_path` has 108 bytes, the last one a NUL (unix(7)).
 const SOCKET_PATH_MAX: usize = 107;
@@ -19,7 +19,7 @@ pub fn resolve(dir: Option<&Path>) -> Result<Dirs, Error> {
                 .map_err(|error| Error::Usage(format!("--dir {}: cannot make it absolute: {error}", dir.display())))?;
             Dirs { runtime: dir.clone(), state: dir }
         }
-        None => defaults(effective_uid() == Some(0), |name| std::env::var_os(name))?,
+        None => defaults(effective_uid() == 0, |name| std::env::var_os(name))?,
     };
     check_socket_path(&dirs)?;
     Ok(dirs)
@@ -58,11 +58,6 @@ fn check_socket_path(dirs: &Dirs) -> Result<(), Error> {
         "the socket's path {} has {length} bytes, a Unix socket's may have {SOCKET_PATH_MAX}: choose a shorter --dir",
         socket.display()
     )))
-}
-
-/// `/proc/self` belongs to the effective user, whatever else the process is (proc(5)).
-fn effective_uid() -> Option<u32> {
-    std::fs::metadata("/proc/self").ok().map(|entry| entry.uid())
 }
 
 #[cfg(test)]

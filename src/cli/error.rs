@@ -15,7 +15,7 @@ pub enum Error {
     Usage(String),
     /// Nobody listens on the socket.
     #[error(
-        "no daemon on {} ({source}); start one with `preforkd serve FILE`, \
+        "no daemon on {}: {source}. Start one with `preforkd serve FILE`, \
          or point --dir (PREFORKD_DIR) to the folder of one that runs",
         socket.display()
     )]
@@ -35,10 +35,7 @@ pub enum Error {
     #[error("")]
     Reported,
     /// Ctrl-C while waiting for a run, which goes on.
-    #[error(
-        "stopped waiting; run {0} goes on: `preforkd status {0}` shows it, `preforkd wait {0}` waits again, \
-         `preforkd kill {0}` ends it"
-    )]
+    #[error("stopped waiting; the run goes on\n  see it:  preforkd status {0}\n  end it:  preforkd kill {0}")]
     Interrupted(String),
     /// Whoever read our output is gone (`| head`): nobody is left to tell.
     #[error("")]

@@ -74,11 +74,11 @@ pub struct Cli {
 struct Global {
     /// The daemon's folder: socket, table, journal, logs [default: /run/preforkd and
     /// /var/lib/preforkd as root, else $XDG_RUNTIME_DIR/preforkd and $XDG_STATE_HOME/preforkd]
-    #[arg(long, global = true, env = "PREFORKD_DIR", value_name = "DIR")]
+    #[arg(long, global = true, env = "PREFORKD_DIR", value_name = "DIR", display_order = 900)]
     dir: Option<PathBuf>,
 
     /// Print one JSON document instead of text
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 901)]
     json: bool,
 }
 

@@ -51,7 +51,10 @@ fn describe(text: &str, origin: &str, error: &serde_json::Error) -> String {
         return format!("{origin}: expected JSON, found nothing{hint}");
     }
     let reason = error.to_string();
-    let reason = reason.rsplit_once(" at line ").map_or(&*reason, |(reason, _)| reason);
+    let reason = match reason.rsplit_once(" at line ").map_or(&*reason, |(reason, _)| reason) {
+        "expected ident" | "expected value" => "expected a JSON value",
+        reason => reason,
+    };
     let (line, column) = (error.line(), error.column());
     let Some(source) = text.lines().nth(line.saturating_sub(1)) else {
         return format!("{origin}: not JSON at line {line}: {reason}{hint}");

@@ -35,11 +35,11 @@ const COLUMNS: [Column; 10] = [
     Column::text("RUNTIME").shrinks_to(8).dispensable(1),
     Column::text("STATE"),
     Column::number("GEN").dispensable(4),
-    Column::number("ZYGOTE").dispensable(3),
+    Column::number("ZYGOTE").dispensable(5),
     Column::number("IDLE"),
     Column::number("RUNNING"),
     Column::number("QUEUED"),
-    Column::number("RUNS").dispensable(2),
+    Column::number("RUNS").dispensable(3),
     Column::number("FAILED").dispensable(2),
 ];
 

@@ -7,7 +7,9 @@ use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
 use super::{Context, Error};
+use crate::keeper;
 use crate::settings::{DEFAULT_LISTEN, LogFormat, LogLevel, ServeOptions};
+use crate::wire::control::MASTER_ENV;
 use crate::wire::duration::{parse_duration, parse_size};
 
 const EXAMPLES: &str = "\
@@ -68,7 +70,7 @@ impl Serve {
         }
         let options = self.options(context)?;
         // The keeper starts the same command line again with this variable set.
-        let is_master = std::env::var_os("PREFORKD_MASTER_FD").is_some();
+        let is_master = std::env::var_os(MASTER_ENV).is_some();
         daemon(is_master, options)
     }
 
@@ -93,10 +95,12 @@ impl Serve {
     }
 }
 
-// CONNECT HERE: `crate::master::run(options)` if `is_master`, else `crate::keeper::serve(options)`.
 fn daemon(is_master: bool, options: ServeOptions) -> Result<u8, Error> {
-    let role = if is_master { "master" } else { "keeper" };
-    Err(Error::Failed(format!("this build has no {role} to serve {}", options.dirs.runtime.display())))
+    if is_master {
+        // CONNECT HERE: `crate::master::run(options)`.
+        return Err(Error::Failed("this build has no master".into()));
+    }
+    keeper::serve(&options).map_err(|error| Error::Failed(error.to_string()))
 }
 
 fn absolute(path: PathBuf) -> Result<PathBuf, Error> {

@@ -62,15 +62,13 @@ pub fn block(terminal: &Terminal, status: &Status, now: u64) -> String {
     block.line("id", &status.id);
     block.line("pool", &status.pool);
     block.line("entry", &status.entry);
-    let state = match outcome::sentence(status) {
-        Some(sentence) => format!("{} ({sentence})", status.state),
-        None => status.state.to_string(),
-    };
-    block.styled("state", outcome::style(status), &state);
+    block.styled("state", outcome::style(status), status.state.as_str());
+    block.maybe("timed out", status.timed_out.then_some("yes"));
     block.maybe("exit code", status.exit_code);
     if let Some(signal) = status.signal {
         let name = status.signal_name.as_deref().unwrap_or("?");
-        block.line("signal", &format!("{signal} {name}"));
+        let core = if status.core_dumped == Some(true) { ", core dumped" } else { "" };
+        block.line("signal", &format!("{signal} {name}{core}"));
     }
     block.maybe("pid", status.pid);
     block.maybe("generation", status.generation);
@@ -169,7 +167,7 @@ mod tests {
         for line in [
             "id          r1",
             "entry       App\\Job",
-            "state       exited (exited with code 3)",
+            "state       exited",
             "exit code   3",
             "took        12.4 ms",
             "cpu         3.00 ms user, 900 µs system",
@@ -182,6 +180,15 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line:?} in\n{text}");
         }
         assert!(!text.contains("signal") && !text.contains('\x1b') && !text.contains("trace"), "{text}");
+    }
+
+    #[test]
+    fn a_death_by_signal_has_no_exit_code() {
+        let run =
+            status(r#"{"state":"exited","signal":11,"signal_name":"SIGSEGV","core_dumped":true,"timed_out":true}"#);
+        let text = block(&Terminal::PLAIN, &run, 0);
+        assert!(text.contains("signal      11 SIGSEGV, core dumped\n"), "{text}");
+        assert!(text.contains("timed out   yes\n") && !text.contains("exit code"), "{text}");
     }
 
     #[test]
