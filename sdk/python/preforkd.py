@@ -163,7 +163,7 @@ def reply(kind, payload=b"", address=None):
         payload = b""
     try:
         replies.socket.sendmsg((HEADER.pack(kind, flags, slot, nonce), payload), rights, socket.MSG_NOSIGNAL)
-    except (BrokenPipeError, ConnectionError):
+    except ConnectionError:
         pass  # the daemon is gone; the run goes on
     finally:
         if memfd is not None:
@@ -227,8 +227,7 @@ def fork_by_clone():
     """A fork() whose children are the keeper's, and the C library; raises where that cannot be had."""
     import ctypes
 
-    import threading  # noqa: F401: its own after-fork hook is the longest
-
+    importlib.import_module("threading")  # its after-fork hook is to be there for the rehearsal below
     numbers = {"x86_64": 56, "aarch64": 220}
     machine = os.uname().machine
     if machine not in numbers or sys.maxsize < 2**32:
@@ -314,7 +313,8 @@ def thread_count():
 def threads_message(pool, count):
     names = ""
     if "threading" in sys.modules:
-        others = [t.name for t in sys.modules["threading"].enumerate()][1:]
+        threading = sys.modules["threading"]
+        others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
         names = f" (of Python: {', '.join(others)})" if others else " (none of Python's: a library's own)"
     return (
         f"pool {pool}: the zygote has {count} threads{names}, and a fork would copy only one of them with the "
@@ -324,14 +324,14 @@ def threads_message(pool, count):
 
 
 def collapse(madvise):
-    """Puts the preload's memory into huge pages, where the kernel can (Linux 6.1): a fork copies a table entry a page."""
+    """Puts the preload's memory into huge pages (Linux 6.1): a fork copies a table entry for each page there is."""
     huge, madv_collapse, begin, end = 2 << 20, 25, 0, 0
     with open("/proc/self/smaps") as smaps:
         for line in smaps:
             words = line.split()
             if "-" in words[0]:
                 begin, end = (int(address, 16) for address in words[0].split("-"))
-                anonymous = words[1] == "rw-p" and (len(words) == 5 or words[5] == "[heap]")
+                anonymous = words[1] == "rw-p" and (len(words) == 5 or words[5].startswith(("[heap]", "[anon")))
             elif words[0] == "Rss:" and anonymous and int(words[1]) * 1024 > (end - begin) * 3 // 4:
                 first, last = -(-begin // huge) * huge, end // huge * huge
                 if last > first:
@@ -422,17 +422,16 @@ class Code:
         for name in [name for name, whose in self.known.items() if whose == "app" and "._" not in f".{name}"]:
             namespace = vars(sys.modules[name])
             for attribute, value in namespace.items():
-                if type(value) is types.FunctionType and not attribute.startswith("_"):
-                    if self.known.get(value.__module__) == "app":
-                        self.index[f"{name}:{attribute}"] = (namespace, attribute, value)
+                public = type(value) is types.FunctionType and not attribute.startswith("_")
+                if public and self.known.get(value.__module__) == "app":
+                    self.index[f"{name}:{attribute}"] = (namespace, attribute, value)
 
     def admit(self, entry, what, whose):
         if whose == "library":
             raise Refusal("refused", f"{entry}: {what} belongs to Python itself, and only the app's code is run")
         if whose == "other" and self.entries is None:
-            raise Refusal(
-                "refused", f'{entry}: {what} is not under {self.root}; name the entry in "entries" of the pool to allow it'
-            )
+            advice = 'name the entry in "entries" of the pool to allow it'
+            raise Refusal("refused", f"{entry}: {what} is not under {self.root}; {advice}")
 
     def find(self, entry, request):
         """What there is to call for an entry, with nothing to pass. Raises Refusal."""
@@ -464,10 +463,10 @@ class Code:
             sofar = f"{sofar}.{part}" if sofar else part
             if self.known.get(sofar) == "app":
                 continue
+            if sofar in sys.modules and getattr(sys.modules[sofar], "__spec__", None) is None:
+                raise Refusal("refused", f"{entry}: {sofar} is not the app's code")  # the kit, or made by hand
             try:
                 spec = importlib.util.find_spec(sofar)
-            except ValueError:  # a module without a spec: the kit, or one that somebody made up
-                raise Refusal("refused", f"{entry}: {sofar} is not the app's code") from None
             except ModuleNotFoundError as missing:
                 if missing.name is None or not f"{name}.".startswith(f"{missing.name}."):
                     raise
@@ -489,7 +488,8 @@ class Code:
                 raise Refusal("not_found", f"{entry}: {attribute} is not the name of a function")
             if step.startswith("_"):
                 raise Refusal("refused", f"{entry}: {step} is private (it begins with an underscore)")
-        target, holder = sys.modules.get(name) or importlib.import_module(name), None
+        __import__(name)  # unlike importlib.import_module it leaves importlib's frames out of tracebacks
+        target, holder = sys.modules[name], None
         for step in attribute.split("."):
             if holder is not None and not isinstance(target, type):
                 raise Refusal("refused", f"{entry}: only classes are looked into, not {type(target).__name__} objects")
@@ -537,7 +537,8 @@ class Code:
         folder = os.path.dirname(path)
         if folder != self.root:
             sys.path.insert(1, folder)
-        return self.as_main(code, entry, {"__spec__": None, "__file__": path, "__package__": None, "__loader__": loader})
+        main = {"__spec__": None, "__file__": path, "__package__": None, "__loader__": loader}
+        return self.as_main(code, entry, main)
 
     @staticmethod
     def as_main(code, argv0, globals_):
@@ -659,6 +660,8 @@ class Zygote:
                 return self.fork()
             except OSError as problem:
                 message, code = f"pool {self.pool}: the fork failed: {problem.strerror}", problem.errno
+                if code == errno.EAGAIN:
+                    message += "; the limit of processes is reached (ulimit -u, or pids.max of the cgroup)"
         reply(FORK_FAILED, to_json({"message": message, "errno": code}), address)
         return None
 
@@ -703,7 +706,7 @@ def import_file(path):
             except (ModuleNotFoundError, ValueError):  # a folder's name is another package's
                 spec = None
             if spec and spec.has_location and os.path.realpath(spec.origin) == path:
-                importlib.import_module(name)
+                __import__(name)
                 return
     if stem in sys.modules:
         stem = f"preload_{stem}"
@@ -719,6 +722,7 @@ def become_child(zygote, order):
     """From the fork to the request, which is returned."""
     global current
     kind, flags, address, payload, fds = order
+    replies.address = address
     zygote.orders.close()
     os.setsid()
     if zygote.collects:
@@ -793,6 +797,8 @@ def run(zygote, order):
         zygote.title.set(f"preforkd: {zygote.pool} {entry}")
         call = zygote.code.find(entry, request)
     except BaseException as problem:
+        if current is None and isinstance(problem, KeyboardInterrupt):
+            die_by_sigint()
         code = problem.code if isinstance(problem, Refusal) else "error"
         message = str(problem)
         if not isinstance(problem, Refusal):
@@ -850,15 +856,23 @@ def open_writers():
 
 
 def flush(writers):
-    """True if all went well. The standard streams come first."""
+    """True if all of standard output could be written. The standard streams come first."""
     fine = True
     for writer in [sys.stdout, sys.stderr, *writers]:
         try:
             if writer is not None and not writer.closed:
                 writer.flush()
-        except Exception:
-            fine = fine and writer is not sys.stdout
+        except Exception as problem:
+            if writer is sys.stdout:
+                fine = False
+                print(f"preforkd: stdout cannot be written: {problem}", file=sys.stderr)
     return fine
+
+
+def die_by_sigint():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
+    os._exit(128 + signal.SIGINT)
 
 
 def leave(zygote, status):
@@ -882,17 +896,17 @@ def leave(zygote, status):
             traceback.print_exc()
     if zygote.library:
         zygote.library.fflush(None)
-    if not flush(zygote.writers + open_writers()):
-        status = 120  # what Python says if stdout cannot be written
+    if not flush(zygote.writers + open_writers()) and status == 0:
+        status = 120  # what Python says then
     if isinstance(status, KeyboardInterrupt):
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGINT)
-        status = 128 + signal.SIGINT
+        die_by_sigint()
     os._exit(status & 0xFF)
 
 
 def main():
     global replies
+    if "PREFORKD_ZYGOTE" not in os.environ:
+        sys.exit("preforkd.py is started by the daemon (preforkd serve); in an application: import preforkd")
     settings = json.loads(os.environ.pop("PREFORKD_ZYGOTE"))
     os.close(KIT)
     os.set_inheritable(ORDERS, False)
