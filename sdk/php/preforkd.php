@@ -792,7 +792,7 @@ namespace Preforkd {
         private static array $afterFork = [];
         /** @var array<string, int> pids of the latest forks by tag */
         private static array $forked = [];
-        /** preload, serve (the zygote), prepare, run (its child) */
+        /** preload, serve (the zygote), prepare, run (its child); gone once the last word is said */
         private static string $phase = 'preload';
         private static int $pid = 0;
         /** @var ?int the exit code where it is known for sure */
@@ -964,7 +964,6 @@ namespace Preforkd {
         private static function child(Message $message): void
         {
             self::$phase = 'prepare';
-            self::$forked = [];
             self::$pid = \getmypid();
             self::$way->enterChild(self::$cpuSeconds);
             if ($message->flags & CHANNEL) {
@@ -1053,12 +1052,16 @@ namespace Preforkd {
         /** The end of a run that came back. A script that returns nothing returns 1 to its `require`. */
         public static function returned(mixed $result, bool $ofScript): void
         {
+            if ($ofScript && $result instanceof \Closure && \class_exists('Symfony\Component\Runtime\SymfonyRuntime')) {
+                self::symfonyRuntime($result);
+            }
             self::$code = 0;
             if ($result === null || $ofScript && $result === 1) {
                 return;
             }
             try {
-                $json = Text::json($result);
+                // As JSON it would be an empty object, and a script whose closure nobody called a success.
+                $json = $result instanceof \Closure ? throw new \JsonException('nobody calls it') : Text::json($result);
                 if (\strlen($json) > LARGEST) {
                     self::sendError(Text::error('ResultTooLarge', 'the result has ' . \strlen($json)
                         . ' bytes as JSON; at most ' . LARGEST . ' are kept', ''));
@@ -1069,6 +1072,19 @@ namespace Preforkd {
                 self::sendError(Text::error('ResultNotJson', 'the result (' . \get_debug_type($result)
                     . ') cannot be said in JSON: ' . $thrown->getMessage(), ''));
             }
+        }
+
+        /**
+         * A script on Symfony's Runtime component returns its application to vendor/autoload_runtime.php, which does
+         * nothing where the preload has loaded vendor/autoload.php. So what it would have done is done here.
+         */
+        private static function symfonyRuntime(\Closure $application): never
+        {
+            $class = $_SERVER['APP_RUNTIME'] ?? 'Symfony\Component\Runtime\SymfonyRuntime';
+            $runtime = new $class(($_SERVER['APP_RUNTIME_OPTIONS'] ?? []) + ['project_dir' => self::$root]);
+            [$application, $arguments] = $runtime->getResolver($application)->resolve();
+            self::$code = $runtime->getRunner($application(...$arguments))->run();
+            exit(self::$code);
         }
 
         /** The end of a run that threw. Where it comes back, the caller throws on, so that PHP logs the exception. */
@@ -1094,6 +1110,18 @@ namespace Preforkd {
         /** The first shutdown function of all; PHP calls it also after a fatal error and after exit(). */
         public static function onShutdown(): void
         {
+            if (self::$code === null && \in_array(self::$phase, ['preload', 'prepare', 'run'], true)) {
+                self::endedEarly();
+            }
+            // After an exit(n) of the app n is PHP's secret: it takes its own, full way.
+            if (self::$code !== null && self::$fast) {
+                \register_shutdown_function([self::class, 'leaveLast'], 3);
+            }
+        }
+
+        /** Something ended before its time: by a fatal error, or by exit(). */
+        private static function endedEarly(): void
+        {
             self::$reserve = null;
             $last = \error_get_last();
             $fatal = \E_ERROR | \E_PARSE | \E_CORE_ERROR | \E_COMPILE_ERROR | \E_USER_ERROR | \E_RECOVERABLE_ERROR;
@@ -1108,15 +1136,9 @@ namespace Preforkd {
                 self::refuse('error', $last === null ? 'exit() was called before the start (by an autoloader or a '
                     . 'preforkd_after_fork function)' : $last['message'] . " in $where");
             }
-            if (self::$phase === 'run') {
-                if ($last !== null && !self::$errorSent) {
-                    self::sendError(Text::error('FatalError', $last['message'], $where));
-                    self::$code = 255;
-                }
-                // After an exit(n) of the app n is PHP's secret: it takes its own, full way.
-                if (self::$code !== null && self::$fast) {
-                    \register_shutdown_function([self::class, 'leaveLast'], 3);
-                }
+            if ($last !== null && !self::$errorSent) {
+                self::sendError(Text::error('FatalError', $last['message'], $where));
+                self::$code = 255;
             }
         }
 
