@@ -7,12 +7,13 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use slog::{debug, warn};
 
 use super::connection::{Connection, Stream};
 use super::listeners::Listener;
 use super::runs::{Asker, Form};
-use super::sources::Source;
+use super::sources::{Source, Sources};
 use super::timers::Timer;
 use super::{Master, verbs};
 use crate::wire::http::looks_like_http;
@@ -248,7 +249,7 @@ impl Master {
 
     /// Answers with a result.
     pub(super) fn answer<T: Serialize + ?Sized>(&mut self, asker: Asker, result: &T) {
-        self.respond(asker, |out, id| rpc::write_result(out, id, result));
+        respond(&mut self.sources, &mut self.dirty, asker, |out, id| rpc::write_result(out, id, result));
     }
 
     /// Answers with an error, in Phprocksyd's way where that was asked.
@@ -258,18 +259,7 @@ impl Master {
             phprocksyd::error_text(&mut line, &error.message);
             return self.answer_ticket(asker.connection, ticket, line);
         }
-        self.respond(asker, |out, id| rpc::write_error(out, id, error));
-    }
-
-    fn respond(&mut self, asker: Asker, write: impl FnOnce(&mut Vec<u8>, &serde_json::value::RawValue)) {
-        let Form::Rpc { id, batch } = asker.form else { return };
-        let Some(c) = self.sources.connection(asker.connection) else { return };
-        c.pending -= 1;
-        match batch {
-            None => c.answer(|out| write(out, &id)),
-            Some(batch) => c.answer_batch(batch, |out| write(out, &id)),
-        }
-        self.mark(asker.connection);
+        respond(&mut self.sources, &mut self.dirty, asker, |out, id| rpc::write_error(out, id, error));
     }
 
     /// Answers a Phprocksyd command.
@@ -364,6 +354,26 @@ impl Master {
             let timer = c.request_timer.take();
             self.timers.cancel(timer);
         }
+    }
+}
+
+/// Puts one answer where it belongs; a client that has gone gets none.
+pub(super) fn respond(
+    sources: &mut Sources,
+    dirty: &mut Vec<Token>,
+    asker: Asker,
+    write: impl FnOnce(&mut Vec<u8>, &RawValue),
+) {
+    let Form::Rpc { id, batch } = asker.form else { return };
+    let Some(c) = sources.connection(asker.connection) else { return };
+    c.pending -= 1;
+    match batch {
+        None => c.answer(|out| write(out, &id)),
+        Some(batch) => c.answer_batch(batch, |out| write(out, &id)),
+    }
+    if !c.dirty {
+        c.dirty = true;
+        dirty.push(asker.connection);
     }
 }
 

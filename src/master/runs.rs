@@ -4,7 +4,7 @@
 //! a living master needs. No operation that a run takes is linear in the number of runs.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use mio::Token;
@@ -231,12 +231,14 @@ impl Runs {
     }
 
     fn put(&mut self, slot: u32, entry: Entry) {
-        while self.entries.len() <= slot as usize {
-            self.free.push(self.entries.len() as u32);
-            self.entries.push(Entry::Free);
-        }
-        self.free.retain_last(slot);
         self.entries[slot as usize] = entry;
+    }
+
+    /// Before a recovery: these slots are taken, and will be put into.
+    pub fn reserve(&mut self, used: &HashSet<u32>) {
+        let len = used.iter().max().map_or(0, |slot| slot + 1);
+        self.entries = (0..len).map(|_| Entry::Free).collect();
+        self.free = (0..len).rev().filter(|slot| !used.contains(slot)).collect();
     }
 
     /// The run in `slot` has ended: what it leaves is kept.
@@ -378,6 +380,14 @@ impl Runs {
         })
     }
 
+    /// The id of the ended run in `slot` and what it left, if it left something.
+    pub fn extra(&self, slot: u32) -> Option<(&str, &Extra)> {
+        match self.entries.get(slot as usize)? {
+            Entry::Ended(ended) => Some((&ended.id, ended.extra.as_deref()?)),
+            _ => None,
+        }
+    }
+
     /// The status of the run in `slot`, from the table and what is here.
     pub fn status(&self, table: &Table, slot: u32) -> Option<Status<'_>> {
         let record = table.record(slot)?;
@@ -392,19 +402,6 @@ impl Runs {
 
 fn is_ended(entries: &[Entry], slot: u32, seq: u64) -> bool {
     matches!(entries.get(slot as usize), Some(Entry::Ended(e)) if e.seq == seq)
-}
-
-trait RetainLast {
-    fn retain_last(&mut self, slot: u32);
-}
-
-impl RetainLast for Vec<u32> {
-    /// Only a recovery puts a run into a slot that is on the list of free ones, and then it is the last of it.
-    fn retain_last(&mut self, slot: u32) {
-        if self.last() == Some(&slot) {
-            self.pop();
-        }
-    }
 }
 
 fn status(record: Record, extra: Option<&Extra>) -> Status<'_> {

@@ -177,6 +177,11 @@ impl Table {
         }
     }
 
+    /// Only whose exit `seq` is.
+    pub fn exit_pid(&self, seq: u64) -> u32 {
+        self.entry(seq, 0).load(Ordering::Relaxed) as u32
+    }
+
     /// Everything before `seq` is done with. True: the keeper has stopped reaping for want of room; tell it.
     #[must_use]
     pub fn ring_advance(&self, seq: u64) -> bool {

@@ -167,6 +167,11 @@ impl Table {
         });
     }
 
+    /// Another generation's zygote has forked it than the one that was asked.
+    pub fn set_generation(&self, slot: u32, generation: u32) {
+        self.write(slot, |w| w.set(STATE, (w.get(STATE) & 0xffff_ffff) | u64::from(generation) << 32));
+    }
+
     /// Its time was up.
     pub fn set_timed_out(&self, slot: u32) {
         self.write(slot, |w| w.set(STATE, w.get(STATE) | 1 << 16));

@@ -1,0 +1,125 @@
+//! Exits: from the keeper's ring to the runs they belong to.
+//!
+//! A number can be reused as soon as the keeper has reaped it, so that a number alone proves nothing. What does: at
+//! the moment a child says STARTED it is alive or its exit is already in the ring (it is written before the reap). So
+//! any exit of that number from then on is the child's own; one that is there already is told apart by its
+//! pidfs inode, and where the kernel has none, by being younger than the order to fork.
+
+use slog::{debug, info};
+
+use super::Master;
+use super::timers::Timer;
+use crate::sys::reap::How;
+use crate::table::ExitEntry;
+use crate::wire::control::ToKeeper;
+use crate::wire::status::State;
+
+impl Master {
+    /// Completes all exits before `safe`: whatever their processes had to say has been read.
+    pub(super) fn exits(&mut self, safe: u64) {
+        let tail = self.table.ring_tail();
+        let mut strangers = false;
+        for seq in tail..safe {
+            let exit = self.table.exit(seq);
+            match self.pids.get(&exit.pid).copied() {
+                Some(slot) if self.runs.live(slot).is_some_and(|l| exit.seq >= l.fork_seq) => self.complete(slot, &exit),
+                _ if self.zygote_exit(&exit) => {}
+                _ => {
+                    strangers = true;
+                    self.unclaimed.insert(exit.pid, exit);
+                }
+            }
+        }
+        for (slot, seq, exit) in std::mem::take(&mut self.late) {
+            if self.runs.live_seq(slot, seq).is_some() {
+                self.complete(slot, &exit);
+            }
+        }
+        if tail < safe && self.table.ring_advance(safe) {
+            self.tell_keeper(&ToKeeper::Drained, None);
+        }
+        if self.starting == 0 {
+            self.unclaimed.clear();
+        } else if self.unclaimed.len() > 4096 {
+            let oldest = self.runs.alive().filter(|(_, l)| l.state == State::Starting).map(|(_, l)| l.fork_seq).min();
+            self.unclaimed.retain(|_, e| oldest.is_some_and(|o| e.seq >= o));
+        }
+        if strangers {
+            self.look_after_idle();
+        }
+    }
+
+    /// Among strangers that exit are idle children, of whom nobody knows the number.
+    fn look_after_idle(&mut self) {
+        for index in 0..self.pools.len() {
+            match self.pools[index].drop_dead_idle() {
+                Ok(0) => {}
+                Ok(n) => {
+                    debug!(self.log, "idle children have died"; "pool" => &self.pools[index].definition.name, "count" => n);
+                    self.busy(index);
+                }
+                Err(e) => debug!(self.log, "looking after idle children"; "error" => %e),
+            }
+        }
+    }
+
+    /// The latest exit of `pid` in the ring from `from` on that is not done with yet.
+    pub(super) fn exit_between(&self, from: u64, pid: u32) -> Option<ExitEntry> {
+        let from = from.max(self.table.ring_tail());
+        (from..self.table.ring_head()).rev().find(|seq| self.table.exit_pid(*seq) == pid).map(|seq| self.table.exit(seq))
+    }
+
+    /// A run has ended, in this way.
+    pub(super) fn complete(&mut self, slot: u32, exit: &ExitEntry) {
+        let Some(live) = self.runs.live(slot) else { return };
+        let captures = std::mem::take(&mut live.captures);
+        let (pool, generation, timer) = (live.pool, live.generation, live.timer.take());
+        let process = live.process.take();
+        let rest = live.ending.then_some(live.kill_timeout);
+        self.timers.cancel(timer);
+        if let Some((pid, handle)) = process {
+            self.pids.remove(&pid);
+            // Its group may outlive it. What was to end as a whole still does, when its grace is over.
+            if let (Some(grace), Some(handle)) = (rest, handle)
+                && handle.send_group(pid, 0).is_ok()
+            {
+                self.next_leftover += 1;
+                self.leftovers.insert(self.next_leftover, (pid, handle));
+                self.timers.after(grace, Timer::Leftovers(self.next_leftover));
+            }
+        }
+        let mut texts = captures.into_iter().map(|token| self.finish_capture(token));
+        if let (Some(out), Some(error)) = (texts.next(), texts.next()) {
+            drop(texts);
+            if let Some(live) = self.runs.live(slot) {
+                (live.extra.stdout, live.extra.stderr) = (Some(out), Some(error));
+            }
+        }
+        self.table.set_exited(slot, exit);
+        if let Some(index) = pool {
+            self.pools[index].admission.end();
+            if exit.how != How::Exited(0) {
+                self.pools[index].totals.1 += 1;
+            }
+            self.generation_lost_one(index, generation);
+            self.busy(index);
+        }
+        self.ended(slot, Vec::new());
+    }
+
+    /// Whether that was a zygote.
+    fn zygote_exit(&mut self, exit: &ExitEntry) -> bool {
+        for index in 0..self.pools.len() {
+            let found = self.pools[index].generations.iter().position(|g| {
+                g.zygote.as_ref().is_some_and(|(pid, handle)| *pid == exit.pid && handle.inode().is_none_or(|i| exit.inode == 0 || i == exit.inode))
+            });
+            if let Some(at) = found {
+                let number = self.pools[index].generations[at].number;
+                info!(self.log, "a zygote has ended"; "pool" => &self.pools[index].definition.name, "generation" => number, "how" => ?exit.how);
+                self.zygote_died(index, number, exit.how);
+                return true;
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,121 @@
+//! Ending runs: signals, timeouts, grace, and what is left of a group.
+//!
+//! ```text
+//! kill, timeout ──→ signal to the whole group, then SIGCONT ──grace──→ SIGKILL to the group
+//! ```
+//!
+//! Signals go through the process's handle, so that they can never reach a stranger. A stopped process gets SIGCONT,
+//! or it would never see its SIGTERM.
+
+use std::io;
+use std::time::Duration;
+
+use slog::debug;
+
+use super::Master;
+use super::timers::Timer;
+use crate::wire::rpc::RpcError;
+use crate::wire::status::State;
+
+const SIGHUP: i32 = 1;
+const SIGINT: i32 = 2;
+const SIGQUIT: i32 = 3;
+const SIGKILL: i32 = 9;
+const SIGTERM: i32 = 15;
+const SIGCONT: i32 = 18;
+
+impl Master {
+    /// `kill`: `signal` (TERM if none), and KILL after `grace` if the signal is one that asks to end (for any
+    /// other only if a grace is given). A run without a process yet ends without one.
+    pub(super) fn kill(&mut self, slot: u32, signal: Option<i32>, grace: Option<Duration>) -> Result<(), RpcError> {
+        let signal = signal.unwrap_or(SIGTERM);
+        let asks_to_end = matches!(signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM | SIGKILL);
+        let Some(live) = self.runs.live(slot) else {
+            let id = self.table.record(slot).map(|r| r.id).unwrap_or_default();
+            return Err(RpcError::already_ended(format!("run {id} has ended already")));
+        };
+        let grace = grace.or_else(|| (asks_to_end && signal != SIGKILL).then_some(live.kill_timeout));
+        match live.state {
+            State::Queued => {
+                live.told = true;
+                self.fail_start(slot, &RpcError::start_failed("killed before it started"));
+            }
+            State::Starting => live.early_signal = Some((signal, grace)),
+            _ => self.signal_run(slot, signal, grace),
+        }
+        Ok(())
+    }
+
+    /// Signals a running run's group; with a grace, KILL follows.
+    pub(super) fn signal_run(&mut self, slot: u32, signal: i32, grace: Option<Duration>) {
+        let Some(live) = self.runs.live(slot) else { return };
+        let Some((pid, Some(handle))) = &live.process else { return };
+        if let Err(e) = handle.send_group(*pid, signal)
+            && e.raw_os_error() != Some(3)
+        {
+            debug!(self.log, "signalling a run"; "pid" => pid, "signal" => signal, "error" => %e);
+        }
+        if grace.is_some() || signal == SIGKILL {
+            // A stopped one wakes up to it.
+            let _ = handle.send_group(*pid, SIGCONT);
+            live.ending = true;
+        }
+        if let Some(grace) = grace {
+            live.kill_timeout = grace;
+            let old = live.timer.take();
+            let seq = live.seq;
+            self.timers.cancel(old);
+            let key = self.timers.after(grace, Timer::Grace { slot, seq });
+            if let Some(live) = self.runs.live(slot) {
+                live.timer = Some(key);
+            }
+        }
+    }
+
+    /// A run's time is up.
+    pub(super) fn run_timeout(&mut self, slot: u32, seq: u64) {
+        let Some(live) = self.runs.live_seq(slot, seq) else { return };
+        live.timer = None;
+        let grace = live.kill_timeout;
+        self.table.set_timed_out(slot);
+        self.signal_run(slot, SIGTERM, Some(grace));
+    }
+
+    /// A run's grace is over.
+    pub(super) fn grace_over(&mut self, slot: u32, seq: u64) {
+        if let Some(live) = self.runs.live_seq(slot, seq) {
+            live.timer = None;
+            self.signal_run(slot, SIGKILL, None);
+        }
+    }
+
+    /// What is left of an ended run's group has had its grace.
+    pub(super) fn leftovers_over(&mut self, number: u64) {
+        if let Some((pid, handle)) = self.leftovers.remove(&number) {
+            kill_group(&handle, pid);
+        }
+    }
+
+    /// At the end of the daemon nobody has any grace left.
+    pub(super) fn kill_all_leftovers(&mut self) {
+        for (_, (pid, handle)) in self.leftovers.drain() {
+            kill_group(&handle, pid);
+        }
+    }
+
+    /// Signals every running run.
+    pub(super) fn signal_all(&mut self, signal: i32) {
+        let slots: Vec<u32> = self.runs.alive().filter(|(_, l)| l.process.is_some()).map(|(slot, _)| slot).collect();
+        for slot in slots {
+            self.signal_run(slot, signal, None);
+            if signal == SIGTERM && let Some((pid, Some(handle))) = self.runs.live(slot).and_then(|l| l.process.as_ref()) {
+                let _: io::Result<()> = handle.send_group(*pid, SIGCONT); // it may be gone by now
+            }
+        }
+    }
+}
+
+fn kill_group(handle: &crate::sys::pidfd::PidFd, pid: u32) {
+    // ESRCH: they have left by themselves.
+    let _: io::Result<()> = handle.send_group(pid, SIGKILL);
+}

@@ -1,0 +1,224 @@
+//! What zygotes and children say. The kernel vouches for who they are; what they say is checked against that.
+
+use std::borrow::Cow;
+use std::os::fd::{AsFd, AsRawFd};
+
+use mio::unix::SourceFd;
+use serde::Deserialize;
+use slog::{debug, warn};
+
+use super::Master;
+use super::runs::Extra;
+use super::timers::Timer;
+use crate::sys::memfd;
+use crate::sys::pidfd::PidFd;
+use crate::sys::seqpacket::Ancillary;
+use crate::wire::channel::{
+    ErrorObject, Flags, ForkFailed, Forked, Header, INLINE_MAX, RESULT_MAX, ReadyInfo, Refused, RefusedCode, Reply,
+};
+use crate::sys::clock::wall_ns;
+use crate::wire::json;
+use crate::wire::rpc::RpcError;
+use crate::wire::status::State;
+
+/// The largest payload of a reply, in bytes; an error object may hold twice 64 KiB, escaped.
+const PAYLOAD_MAX: usize = RESULT_MAX + 64;
+/// The deepest result, as for requests.
+const DEPTH: usize = json::MAX_DEPTH;
+
+impl Master {
+    /// Reads everything that has come on a generation's reply channel.
+    pub(super) fn replies(&mut self, pool: usize, generation: u32) {
+        // Lent out, since handling a message needs all of the master.
+        let Some(mut batch) = self.batch.take() else { return };
+        loop {
+            let Some(g) = self.pools[pool].generation(generation) else { break };
+            let received = match batch.receive(g.replies.as_fd()) {
+                Ok(received) => received,
+                Err(e) => {
+                    warn!(self.log, "reading what a zygote says"; "pool" => &self.pools[pool].definition.name, "error" => %e);
+                    break;
+                }
+            };
+            for i in 0..received.messages {
+                let (bytes, extra) = batch.message(i);
+                let extra = std::mem::take(extra);
+                if self.reply(pool, generation, bytes, extra).is_none() {
+                    self.counts.dropped_messages += 1;
+                    debug!(self.log, "a message was dropped"; "pool" => &self.pools[pool].definition.name, "bytes" => bytes.len());
+                }
+            }
+            if received.closed {
+                // Nobody is left who could say anything; exits say the rest.
+                if let Some(g) = self.pools[pool].generation(generation) {
+                    let fd = g.replies.as_fd().as_raw_fd();
+                    let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+                }
+                break;
+            }
+            if !received.more {
+                break;
+            }
+        }
+        self.batch = Some(batch);
+    }
+
+    /// Handles one message; None: it does not belong here, or its sender may not say it.
+    fn reply(&mut self, pool: usize, generation: u32, bytes: &[u8], mut extra: Ancillary) -> Option<()> {
+        let (header, inline) = Header::<Reply>::decode(bytes).ok()?;
+        if extra.truncated || extra.fds.len() != header.flags.fd_count() {
+            return None;
+        }
+        let pid = extra.pid?;
+        let large = if header.flags.contains(Flags::MEMFD) {
+            Some(memfd::read_sealed(extra.fds.pop()?, PAYLOAD_MAX.max(INLINE_MAX * 6)).ok()?)
+        } else {
+            None
+        };
+        let payload = large.as_deref().unwrap_or(inline);
+        match header.kind {
+            Reply::Ready | Reply::PreloadFailed | Reply::ForkFailed | Reply::Forked => {
+                let g = self.pools[pool].generation(generation)?;
+                if g.zygote.as_ref().map(|z| z.0) != Some(pid) {
+                    return None;
+                }
+                match header.kind {
+                    Reply::Ready => self.zygote_ready(pool, generation, read::<ReadyInfo>(payload)?),
+                    Reply::PreloadFailed => self.preload_failed(pool, generation, &read::<ErrorObject<'_>>(payload)?),
+                    Reply::ForkFailed => self.fork_failed(pool, header.slot, header.nonce, &read::<ForkFailed>(payload)?),
+                    _ => self.whois(pool, header.slot, header.nonce, read::<Forked>(payload)?.pid),
+                }
+                Some(())
+            }
+            Reply::Started => self.started(pool, generation, header.slot, header.nonce, pid, extra.pidfd),
+            Reply::Refused => {
+                let live = self.runs.live(header.slot)?;
+                if live.state != State::Starting || live.nonce != header.nonce || live.pool != Some(pool) {
+                    return None;
+                }
+                let refused = read::<Refused>(payload)?;
+                let error = match refused.code {
+                    RefusedCode::Refused => RpcError::entry_refused(refused.message),
+                    RefusedCode::NotFound => RpcError::entry_not_found(refused.message),
+                    RefusedCode::Error => RpcError::start_failed(refused.message),
+                };
+                self.fail_start(header.slot, &error);
+                Some(())
+            }
+            Reply::Progress | Reply::Result | Reply::Error => {
+                let live = self.runs.live(header.slot)?;
+                if live.nonce != header.nonce || live.process.as_ref().map(|p| p.0) != Some(pid) {
+                    return None;
+                }
+                say(&mut live.extra, header.kind, payload)
+            }
+        }
+    }
+
+    /// A child says that it has started: from here on it is the run's process.
+    fn started(
+        &mut self,
+        pool: usize,
+        generation: u32,
+        slot: u32,
+        nonce: u64,
+        pid: u32,
+        pidfd: Option<PidFd>,
+    ) -> Option<()> {
+        let live = self.runs.live(slot)?;
+        if live.state != State::Starting || live.nonce != nonce || live.pool != Some(pool) {
+            return None;
+        }
+        let fork_seq = live.fork_seq;
+        if let Some(&other) = self.pids.get(&pid) {
+            // The number is taken by one whose exit is in the ring but not done with: it has been reaped, and reused.
+            let exit = self.exit_between(fork_seq.min(self.table.ring_tail()), pid)?;
+            self.complete(other, &exit);
+        }
+        // Before 6.5 the handle is made from the number; whether it was still this process's is told by the ring below.
+        let handle = pidfd.or_else(|| PidFd::open(pid).ok());
+        let gone = self.exit_between(fork_seq, pid).or_else(|| self.unclaimed.get(&pid).copied().filter(|e| e.seq >= fork_seq));
+        self.unclaimed.remove(&pid);
+        let live = self.runs.live(slot)?;
+        if let Some(exit) = gone {
+            // An exit of this number since the fork was asked for: its own, or that of one who had the number before.
+            let inode = handle.as_ref().and_then(PidFd::inode);
+            if exit.inode == 0 || inode.is_none() || inode == Some(exit.inode) {
+                self.late.push((slot, live.seq, exit));
+            }
+            live.fork_seq = exit.seq + 1;
+        }
+        let assigned = live.generation;
+        live.state = State::Running;
+        live.generation = generation;
+        live.process = Some((pid, handle));
+        let (timeout, seq, early) = (live.timeout, live.seq, live.early_signal.take());
+        self.table.set_running(slot, pid, wall_ns());
+        self.pids.insert(pid, slot);
+        self.starting -= 1;
+        if assigned != generation {
+            self.generation_lost_one(pool, assigned);
+            self.table.set_generation(slot, generation);
+            if let Some(g) = self.pools[pool].generation(generation) {
+                g.live += 1;
+            }
+        }
+        if let Some(timeout) = timeout {
+            let key = self.timers.after(timeout, Timer::RunTimeout { slot, seq });
+            if let Some(live) = self.runs.live(slot) {
+                live.timer = Some(key);
+            }
+        }
+        self.pools[pool].fork_backoff.worked();
+        self.tell_started(slot);
+        self.busy(pool);
+        if let Some((signal, grace)) = early {
+            self.signal_run(slot, signal, grace);
+        }
+        Some(())
+    }
+
+    fn fork_failed(&mut self, pool: usize, slot: u32, nonce: u64, failed: &ForkFailed) {
+        let name = self.pools[pool].definition.name.clone();
+        warn!(self.log, "a fork failed"; "pool" => &name, "why" => &failed.message);
+        self.pools[pool].error = Some(failed.message.clone());
+        if failed.errno.is_some() {
+            self.pause_forks(pool);
+        }
+        if let Some(at) = self.pools[pool].idle.iter().position(|c| c.number == slot && c.nonce == nonce) {
+            self.pools[pool].idle.remove(at);
+            // Asking again at once would only fail again.
+            self.pause_forks(pool);
+            return;
+        }
+        let found = match self.runs.live(slot) {
+            Some(live) if live.state == State::Starting && live.nonce == nonce => Some(slot),
+            // An idle child that had got its request before its fork failed.
+            _ => self.runs.alive().find(|(_, l)| l.state == State::Starting && l.order == (slot, nonce)).map(|(s, _)| s),
+        };
+        if let Some(slot) = found {
+            let text = format!("pool \"{name}\" cannot fork: {}", failed.message);
+            self.fail_start(slot, &RpcError::start_failed(text));
+        }
+    }
+}
+
+fn read<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Option<T> {
+    serde_json::from_slice(payload).ok()
+}
+
+/// Keeps what a run says of itself.
+fn say(extra: &mut Extra, kind: Reply, payload: &[u8]) -> Option<()> {
+    match kind {
+        Reply::Result if payload.len() <= RESULT_MAX => extra.result = Some(json::value(payload, DEPTH).ok()?),
+        Reply::Error => {
+            let e = read::<ErrorObject<'_>>(payload)?;
+            let own = |t: Cow<'_, str>| Cow::Owned(t.into_owned());
+            extra.error = Some(ErrorObject { class: own(e.class), message: own(e.message), trace: e.trace.map(own) });
+        }
+        // Progress is the status's business once statuses show it; until then it is taken, and goes nowhere.
+        Reply::Progress => {}
+        _ => return None,
+    }
+    Some(())
+}

@@ -1,0 +1,96 @@
+//! The end of the daemon: drain, TERM, KILL, within the time that was given.
+
+use slog::info;
+
+use super::Master;
+use super::timers::Timer;
+use crate::pool::send_order;
+use crate::wire::channel::Order;
+use crate::wire::control::ToKeeper;
+use crate::wire::rpc::RpcError;
+use crate::wire::status::State;
+use std::os::fd::AsFd;
+
+const SIGTERM: i32 = 15;
+const SIGKILL: i32 = 9;
+
+/// Where the shutdown is. The parts of its time: 40% to drain, then TERM until 80%, then KILL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing new starts; what runs may end by itself.
+    Draining,
+    /// What still runs has been asked to end.
+    Terminating,
+    /// What still runs has been killed.
+    Killing,
+}
+
+impl Master {
+    /// Whether it has begun.
+    pub(super) fn stopping(&self) -> bool {
+        self.phase.is_some()
+    }
+
+    /// Begins it. Asked again, it is hurried to the next step.
+    pub(super) fn stop(&mut self) {
+        match self.phase {
+            None => {
+                info!(self.log, "shutting down"; "running" => self.pids.len());
+                self.phase = Some(Phase::Draining);
+                let waiting: Vec<u32> = self.runs.alive().filter(|(_, l)| l.state == State::Queued).map(|(s, _)| s).collect();
+                for slot in waiting {
+                    self.fail_start(slot, &RpcError::shutting_down("the daemon was shut down before the run started"));
+                }
+                for pool in &mut self.pools {
+                    pool.idle.clear();
+                }
+                self.timers.after(self.options.shutdown_timeout.mul_f32(0.4), Timer::Stop);
+            }
+            Some(_) => self.stop_step(),
+        }
+    }
+
+    /// The next step.
+    pub(super) fn stop_step(&mut self) {
+        match self.phase {
+            Some(Phase::Draining) => {
+                self.phase = Some(Phase::Terminating);
+                self.signal_all(SIGTERM);
+                self.timers.after(self.options.shutdown_timeout.mul_f32(0.4), Timer::Stop);
+            }
+            Some(Phase::Terminating | Phase::Killing) => {
+                self.phase = Some(Phase::Killing);
+                self.signal_all(SIGKILL);
+                self.kill_all_leftovers();
+                // One that has not started yet may come any moment: killed as it comes.
+                self.timers.after(self.options.shutdown_timeout.mul_f32(0.05), Timer::Stop);
+            }
+            None => {}
+        }
+    }
+
+    /// Without waiting for anybody.
+    pub(super) fn stop_now(&mut self) {
+        self.stop();
+        self.phase = Some(Phase::Killing);
+        self.stop_step();
+    }
+
+    /// Whether nothing is left to wait for.
+    pub(super) fn stopped(&self) -> bool {
+        self.stopping() && self.pids.is_empty() && self.starting == 0 && (self.leftovers.is_empty() || self.phase == Some(Phase::Killing))
+    }
+
+    /// Lets the zygotes go and says goodbye to the keeper, which kills whoever stays.
+    pub(super) fn farewell(&mut self) {
+        self.kill_all_leftovers();
+        for pool in &self.pools {
+            // A zygote that cannot be told is killed by the keeper.
+            let _ = send_order(pool.orders.ours.as_fd(), Order::Retire, 0, 0);
+        }
+        self.flush_journal();
+        self.flush_all();
+        self.tell_keeper(&ToKeeper::Quit(0), None);
+        info!(self.log, "shut down");
+    }
+}

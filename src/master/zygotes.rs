@@ -1,0 +1,353 @@
+//! Warm processes: bringing them up, noticing that they hang or die, replacing them.
+//!
+//! A zygote that dies is followed by the next generation, which goes on reading the same orders: none that was
+//! not taken is lost, and none is taken twice. A preload that fails is tried again after a pause that
+//! grows; meanwhile `run` is answered with what the preload said. A reload brings the new generation up on
+//! orders of its own, and only when it is ready they become the pool's.
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use mio::Interest;
+use mio::unix::SourceFd;
+use slog::{debug, error, info, warn};
+
+use super::runs::{Asker, Form};
+use super::sources::Source;
+use super::timers::Timer;
+use super::{HUNG, Master, START_CHECK};
+use crate::pool::{self, Generation, Orders, send_order};
+use crate::sys::clock::monotonic_ns;
+use crate::sys::reap::How;
+use crate::sys::seqpacket;
+use crate::wire::channel::{ErrorObject, HEADER_LEN, Header, Order, ReadyInfo};
+use crate::wire::control::ToKeeper;
+use crate::wire::rpc::RpcError;
+use crate::wire::signal::signal_name;
+use crate::wire::status::State;
+
+const SIGKILL: i32 = 9;
+
+impl Master {
+    /// Brings up the next generation on the pool's own orders.
+    pub(super) fn load(&mut self, index: usize) {
+        if self.stopping() || self.pools[index].current().is_some() || self.pools[index].loading().is_some() {
+            return;
+        }
+        if let Err(e) = self.bring_up(index, None) {
+            self.load_failed(index, e);
+        }
+    }
+
+    /// Starts generation n + 1; with `orders` on these, else on the pool's. Returns its number.
+    fn bring_up(&mut self, index: usize, orders: Option<Orders>) -> Result<u32, String> {
+        let pool = &mut self.pools[index];
+        let number = pool.last_number + 1;
+        let started = pool::start(&pool.definition, number, orders.as_ref().unwrap_or(&pool.orders), &pool.outlets)
+            .map_err(|e| e.to_string())?;
+        pool.last_number = number;
+        info!(self.log, "zygote started"; "pool" => &pool.definition.name, "generation" => number, "pid" => started.pid);
+        let timeout = pool.definition.preload_timeout;
+        let name = replies_name(&pool.definition.name, number);
+        let fd = started.replies.as_fd().as_raw_fd();
+        pool.generations.push(Generation {
+            number,
+            replies: started.replies,
+            zygote: Some((started.pid, started.handle)),
+            ready: None,
+            started_at: monotonic_ns(),
+            preload_ms: None,
+            orders,
+            live: 0,
+            retired: false,
+        });
+        let token = self.sources.add(Source::Replies { pool: index, generation: number });
+        if let Err(e) = self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE) {
+            return Err(format!("watching the zygote: {e}"));
+        }
+        if let Some(g) = self.pools[index].generations.last() {
+            let message = ToKeeper::Store(name);
+            super::keep(&self.keeper, &message, Some(g.replies.as_fd()), &self.log);
+        }
+        self.timers.after(timeout, Timer::Preload { pool: index, generation: number });
+        Ok(number)
+    }
+
+    /// A zygote is ready for orders.
+    pub(super) fn zygote_ready(&mut self, index: usize, number: u32, ready: ReadyInfo) {
+        let pool = &mut self.pools[index];
+        let Some(g) = pool.generation(number) else { return };
+        if g.retired || g.ready.is_some() {
+            return;
+        }
+        let ms = (monotonic_ns() - g.started_at) / 1_000_000;
+        g.preload_ms = Some(ms);
+        for warning in &ready.warnings {
+            warn!(self.log, "the kit warns"; "pool" => &pool.definition.name, "warning" => warning);
+        }
+        info!(self.log, "zygote ready"; "pool" => &pool.definition.name, "generation" => number, "runtime" => &ready.runtime, "ms" => ms);
+        let pool = &mut self.pools[index];
+        let Some(g) = pool.generation(number) else { return };
+        g.ready = Some(ready);
+        if let Some(orders) = g.orders.take() {
+            // The reload has worked: what the old one has been told already it does, then it leaves.
+            let old = std::mem::replace(&mut pool.orders, orders);
+            if let Err(e) = send_order(old.ours.as_fd(), Order::Retire, 0, 0) {
+                warn!(self.log, "telling the old zygote to leave"; "error" => %e);
+            }
+            for g in pool.generations.iter_mut().filter(|g| g.number != number) {
+                g.retired = true;
+            }
+            pool.idle.clear();
+            self.keep_orders(index);
+        }
+        let pool = &mut self.pools[index];
+        pool.current = Some(number);
+        pool.error = None;
+        pool.reload_backoff.worked();
+        self.reload_done(index, number, Ok(()));
+        self.busy(index);
+    }
+
+    /// The pool's orders, for the next master.
+    pub(super) fn keep_orders(&mut self, index: usize) {
+        let pool = &self.pools[index];
+        let name = &pool.definition.name;
+        for (end, fd) in [("ours", pool.orders.ours.as_fd()), ("theirs", pool.orders.theirs.as_fd())] {
+            let message = ToKeeper::Store(format!("orders/{name}/{end}"));
+            super::keep(&self.keeper, &message, Some(fd), &self.log);
+        }
+    }
+
+    /// A preload ended with an error; the zygote's exit follows.
+    pub(super) fn preload_failed(&mut self, index: usize, number: u32, e: &ErrorObject<'_>) {
+        let text = format!("the preload failed: {}: {}", e.class, e.message);
+        self.give_up_loading(index, number, text);
+    }
+
+    /// A preload took too long.
+    pub(super) fn preload_timeout(&mut self, index: usize, number: u32) {
+        let timeout = self.pools[index].definition.preload_timeout;
+        let waiting = self.pools[index].generation(number).is_some_and(|g| g.ready.is_none() && g.zygote.is_some());
+        if waiting {
+            self.give_up_loading(index, number, format!("the preload took longer than {timeout:?} (preload_timeout)"));
+        }
+    }
+
+    /// That generation will not get ready, for this reason.
+    fn give_up_loading(&mut self, index: usize, number: u32, why: String) {
+        let Some(g) = self.pools[index].generation(number) else { return };
+        if g.retired {
+            return;
+        }
+        g.retired = true;
+        let reload = g.orders.take().is_some();
+        if let Some((_, handle)) = &g.zygote {
+            let _ = handle.send(SIGKILL); // it may have gone already
+        }
+        if reload {
+            error!(self.log, "reload failed; the old generation stays"; "pool" => &self.pools[index].definition.name, "why" => &why);
+            self.pools[index].error = Some(format!("the latest reload failed: {why}"));
+            self.reload_done(index, number, Err(why));
+        } else {
+            self.load_failed(index, why);
+        }
+    }
+
+    /// No zygote: whoever waits for one is told why, and it is tried again after a pause.
+    fn load_failed(&mut self, index: usize, why: String) {
+        let pool = &mut self.pools[index];
+        let pause = pool.reload_backoff.failed();
+        error!(self.log, "no zygote"; "pool" => &pool.definition.name, "why" => &why, "next_try_ms" => pause.as_millis() as u64);
+        pool.error = Some(why.clone());
+        self.timers.after(pause, Timer::Load { pool: index });
+        let name = pool.definition.name.clone();
+        let waiting: Vec<u32> = pool.admission.waiting().collect();
+        for slot in waiting {
+            if self.runs.live(slot).is_some_and(|live| !live.told) {
+                let text = format!("pool \"{name}\" cannot run anything now: {why}");
+                self.fail_start(slot, &RpcError::pool_unavailable(text));
+            }
+        }
+    }
+
+    /// A zygote has ended: by our order, or not.
+    pub(super) fn zygote_died(&mut self, index: usize, number: u32, how: How) {
+        // What it said before it died has been read in this turn of the loop, or is read now.
+        self.replies(index, number);
+        let pool = &mut self.pools[index];
+        let Some(g) = pool.generation(number) else { return };
+        g.zygote = None;
+        let (was_ready, retired) = (g.ready.is_some(), g.retired);
+        g.retired = true;
+        let reload = g.orders.take().is_some();
+        let how = match how {
+            How::Exited(code) => format!("exit code {code}"),
+            How::Killed(n) | How::Dumped(n) => format!("killed by {}", signal_name(n).unwrap_or("a signal")),
+        };
+        self.drop_if_done(index, number);
+        if retired || self.stopping() {
+            return;
+        }
+        let log = self.options.dirs.logs().join(format!("{}-error.log", self.pools[index].definition.name));
+        if was_ready {
+            warn!(self.log, "the zygote died; starting the next generation"; "pool" => &self.pools[index].definition.name, "how" => &how);
+            self.pools[index].error = Some(format!("the zygote died ({how})"));
+            self.load(index);
+        } else {
+            let why = format!("the zygote ended before it was ready ({how}); what it printed is in {}", log.display());
+            if reload {
+                self.pools[index].error = Some(format!("the latest reload failed: {why}"));
+                self.reload_done(index, number, Err(why));
+            } else {
+                self.load_failed(index, why);
+            }
+        }
+    }
+
+    /// One fewer run belongs to that generation.
+    pub(super) fn generation_lost_one(&mut self, index: usize, number: u32) {
+        if let Some(g) = self.pools[index].generation(number) {
+            g.live = g.live.saturating_sub(1);
+            self.drop_if_done(index, number);
+        }
+    }
+
+    /// A generation without zygote and runs is gone.
+    fn drop_if_done(&mut self, index: usize, number: u32) {
+        let pool = &mut self.pools[index];
+        let Some(at) = pool.generations.iter().position(|g| g.number == number) else { return };
+        let g = &pool.generations[at];
+        if g.zygote.is_some() || g.live > 0 {
+            return;
+        }
+        let g = pool.generations.remove(at);
+        let _ = self.poll.registry().deregister(&mut SourceFd(&g.replies.as_fd().as_raw_fd()));
+        let name = replies_name(&self.pools[index].definition.name, number);
+        self.tell_keeper(&ToKeeper::Drop(name), None);
+    }
+
+    /// `reload`: answered when the new generation is ready, or will not be.
+    pub(super) fn reload(&mut self, asker: Asker, index: usize) {
+        let name = self.pools[index].definition.name.clone();
+        if self.reloads.iter().any(|(i, _, _)| *i == index) {
+            let text = format!("pool \"{name}\" is being reloaded already");
+            return self.refuse(asker, &RpcError::reload_failed(text));
+        }
+        if self.pools[index].current().is_none() {
+            // There is nothing to be replaced: try at once, whatever pause was meant to be.
+            let loading = self.pools[index].loading().map(|g| g.number);
+            let number = match loading {
+                Some(number) => Ok(number),
+                None => self.bring_up(index, None),
+            };
+            match number {
+                Ok(number) => self.reloads.push((index, number, asker)),
+                Err(why) => self.refuse(asker, &RpcError::reload_failed(why)),
+            }
+            return;
+        }
+        let orders = Orders::new().map_err(|e| format!("making a channel: {e}"));
+        match orders.and_then(|orders| self.bring_up(index, Some(orders))) {
+            Ok(number) => self.reloads.push((index, number, asker)),
+            Err(why) => self.refuse(asker, &RpcError::reload_failed(format!("pool \"{name}\": {why}"))),
+        }
+    }
+
+    fn reload_done(&mut self, index: usize, number: u32, outcome: Result<(), String>) {
+        let Some(at) = self.reloads.iter().position(|(i, n, _)| (*i, *n) == (index, number)) else { return };
+        let (_, _, asker) = self.reloads.swap_remove(at);
+        match outcome {
+            Ok(()) if matches!(asker.form, Form::Silent) => {}
+            Ok(()) => {
+                let info = self.pool_info(index);
+                self.answer(asker, &info);
+            }
+            Err(why) => {
+                let name = &self.pools[index].definition.name;
+                let error = RpcError::reload_failed(format!("pool \"{name}\": {why}; the old generation stays"));
+                self.refuse(asker, &error);
+            }
+        }
+    }
+
+    /// Those who were asked for a while ago and have not said that they started: is the zygote hung, or have they died?
+    pub(super) fn check_starts(&mut self, index: usize) {
+        self.watching_starts[index] = false;
+        let now = monotonic_ns();
+        let late: Vec<(u32, (u32, u64))> = self
+            .runs
+            .alive()
+            .filter(|(_, l)| l.pool == Some(index) && l.state == State::Starting)
+            .filter(|(_, l)| now - l.asked_at >= START_CHECK.as_nanos() as u64 / 2)
+            .map(|(slot, l)| (slot, l.order))
+            .collect();
+        if self.pools[index].admission.running() > 0 {
+            self.watching_starts[index] = true;
+            self.timers.after(START_CHECK, Timer::Starts { pool: index });
+        }
+        if late.is_empty() {
+            return;
+        }
+        if self.hung(index, now) {
+            return;
+        }
+        for (_, order) in late {
+            let pool = &self.pools[index];
+            if pool.current().is_some()
+                && let Err(e) = send_order(pool.orders.ours.as_fd(), Order::Whois, order.0, order.1)
+            {
+                debug!(self.log, "asking a zygote for a pid"; "error" => %e);
+            }
+        }
+    }
+
+    /// A zygote that leaves its orders unread is stopped or stuck: it is killed, and the next one reads them.
+    fn hung(&mut self, index: usize, now: u64) -> bool {
+        let pool = &self.pools[index];
+        let mut head = [0; HEADER_LEN];
+        let unread = match seqpacket::peek(pool.orders.theirs.as_fd(), &mut head) {
+            Ok(Some(n)) if n >= HEADER_LEN => Header::<Order>::decode(&head).ok().map(|(h, _)| (h.slot, h.nonce)),
+            _ => None,
+        };
+        let Some(unread) = unread else { return false };
+        let oldest = self.runs.alive().filter(|(_, l)| l.order == unread || l.state == State::Starting).map(|(_, l)| l.asked_at).min();
+        let waits = oldest.is_some_and(|at| now - at >= HUNG.as_nanos() as u64);
+        let Some((pid, handle)) = pool.current().and_then(|g| g.zygote.as_ref()).filter(|_| waits) else { return false };
+        error!(self.log, "the zygote does not read its orders: killing it"; "pool" => &pool.definition.name, "pid" => pid);
+        let _ = handle.send(SIGKILL); // dead already is as good
+        true
+    }
+
+    /// The zygote's answer: that child was forked for a run that has not said that it started.
+    pub(super) fn whois(&mut self, index: usize, order_slot: u32, nonce: u64, pid: u32) {
+        let order = (order_slot, nonce);
+        let found = self.runs.alive().find(|(_, l)| l.order == order && l.state == State::Starting).map(|(s, l)| (s, l.fork_seq, l.asked_at));
+        let Some((slot, fork_seq, asked_at)) = found else { return };
+        let exit = self.unclaimed.get(&pid).filter(|e| e.seq >= fork_seq).copied();
+        let name = self.pools[index].definition.name.clone();
+        if let Some(exit) = exit.filter(|_| pid != 0) {
+            let how = match exit.how {
+                How::Exited(code) => format!("with exit code {code}"),
+                How::Killed(n) | How::Dumped(n) => format!("by {}", signal_name(n).unwrap_or("a signal")),
+            };
+            let text = format!("the process (pid {pid}) in pool \"{name}\" ended {how} before it had started the run");
+            return self.fail_start(slot, &RpcError::start_failed(text));
+        }
+        let preload_timeout = self.pools[index].definition.preload_timeout;
+        if monotonic_ns() - asked_at > preload_timeout.as_nanos() as u64 {
+            // Forked, alive, and silent for longer than a whole preload may take.
+            if pid != 0 && let Ok(handle) = crate::sys::pidfd::PidFd::open(pid) && self.exit_between(fork_seq, pid).is_none() {
+                let _ = handle.send(SIGKILL); // its exit then is what the next look finds
+            }
+            if pid == 0 {
+                let text = format!("pool \"{name}\" has forked no process for the run within {preload_timeout:?}");
+                self.fail_start(slot, &RpcError::start_failed(text));
+            }
+        }
+    }
+}
+
+/// The name of a reply channel in the keeper's store.
+pub(super) fn replies_name(pool: &str, generation: u32) -> String {
+    format!("replies/{pool}/{generation}")
+}
