@@ -49,7 +49,10 @@ impl From<serde_json::Error> for BadJson {
 /// Its grammar is not checked.
 pub fn text(bytes: &[u8], max_depth: usize) -> Result<&str, BadJson> {
     let text = std::str::from_utf8(bytes).map_err(|error| BadJson::NotUtf8(error.valid_up_to()))?;
-    let opens = bytes.iter().filter(|&&byte| byte == b'[' || byte == b'{').count();
+    let opens = bytes
+        .iter()
+        .filter(|&&byte| byte == b'[' || byte == b'{')
+        .count();
     if opens > max_depth || text.contains("\\u") {
         scan(bytes, max_depth)?;
     }
@@ -71,7 +74,7 @@ pub fn value(bytes: &[u8], max_depth: usize) -> Result<Box<RawValue>, BadJson> {
 }
 
 /// For a field whose `null` is a value and not the same as its absence.
-pub(super) fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+pub(in crate::wire) fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
@@ -141,9 +144,18 @@ mod tests {
     #[test]
     fn depth_is_bounded_exactly() {
         assert!(text(nested(128).as_bytes(), 128).is_ok());
-        assert_eq!(text(nested(129).as_bytes(), 128), Err(BadJson::TooDeep(128)));
-        assert_eq!(text(nested(100_000).as_bytes(), 128), Err(BadJson::TooDeep(128)));
-        assert_eq!(text("{\"a\":".repeat(100_000).as_bytes(), 128), Err(BadJson::TooDeep(128)));
+        assert_eq!(
+            text(nested(129).as_bytes(), 128),
+            Err(BadJson::TooDeep(128))
+        );
+        assert_eq!(
+            text(nested(100_000).as_bytes(), 128),
+            Err(BadJson::TooDeep(128))
+        );
+        assert_eq!(
+            text("{\"a\":".repeat(100_000).as_bytes(), 128),
+            Err(BadJson::TooDeep(128))
+        );
     }
 
     #[test]
@@ -152,14 +164,27 @@ mod tests {
         assert!(text(format!("[\"\\\"{}\"]", "[".repeat(1000)).as_bytes(), 128).is_ok());
         assert!(text(format!("[{}0]", "[],".repeat(1000)).as_bytes(), 128).is_ok());
         let escaped_end = format!("[\"\\\\\",{}", "[".repeat(1000));
-        assert_eq!(text(escaped_end.as_bytes(), 128), Err(BadJson::TooDeep(128)));
+        assert_eq!(
+            text(escaped_end.as_bytes(), 128),
+            Err(BadJson::TooDeep(128))
+        );
     }
 
     #[test]
     fn half_surrogate_pairs_are_refused() {
         assert!(text(br#""\ud83d\ude00 \u0000 \uffff \\ud83d""#, 8).is_ok());
-        for bad in [r#""\ud83d""#, r#""\ud83dx""#, r#""\ude00\ud83d""#, r#""\ud83d\u0041""#, r#""\ud83d\n""#] {
-            assert_eq!(text(bad.as_bytes(), 8), Err(BadJson::LoneSurrogate(1)), "{bad}");
+        for bad in [
+            r#""\ud83d""#,
+            r#""\ud83dx""#,
+            r#""\ude00\ud83d""#,
+            r#""\ud83d\u0041""#,
+            r#""\ud83d\n""#,
+        ] {
+            assert_eq!(
+                text(bad.as_bytes(), 8),
+                Err(BadJson::LoneSurrogate(1)),
+                "{bad}"
+            );
         }
     }
 

@@ -41,7 +41,14 @@ pub struct LineBuffer {
 impl LineBuffer {
     /// A buffer for lines of at most `max_line` bytes, counted without `\n` or `\r\n`.
     pub fn new(max_line: usize) -> Self {
-        LineBuffer { buffer: Vec::new(), start: 0, searched: 0, end: 0, max_line, too_long: false }
+        LineBuffer {
+            buffer: Vec::new(),
+            start: 0,
+            searched: 0,
+            end: 0,
+            max_line,
+            too_long: false,
+        }
     }
 
     /// Changes the limit for lines that have not been taken yet.
@@ -57,8 +64,8 @@ impl LineBuffer {
         &mut self.buffer[self.end..]
     }
 
-    /// Moving costs what is held, so it must win at least as much room as it moves bytes;
-    /// otherwise the buffer doubles. That keeps the whole O(1) a byte.
+    /// Moving costs what is held. After it there is room for that much and [`SPARE`] more, so
+    /// the next move comes no sooner than that many bytes later: O(1) a byte.
     fn make_room(&mut self) {
         let held = self.end - self.start;
         if self.start > 0 {
@@ -67,8 +74,8 @@ impl LineBuffer {
             self.start = 0;
             self.end = held;
         }
-        if self.buffer.len() - held < SPARE.max(held) {
-            self.buffer.resize(held + SPARE.max(held), 0);
+        if self.buffer.len() < 2 * held + SPARE {
+            self.buffer.resize(2 * held + SPARE, 0);
         }
     }
 
@@ -84,7 +91,9 @@ impl LineBuffer {
     /// `None`: there is no whole line yet. Too long is for good.
     pub fn next_line(&mut self) -> Option<Result<&[u8], LineTooLong>> {
         if self.too_long {
-            return Some(Err(LineTooLong { max_line: self.max_line }));
+            return Some(Err(LineTooLong {
+                max_line: self.max_line,
+            }));
         }
         let unseen = &self.buffer[self.searched..self.end];
         let (stop, whole) = match memchr::memchr(b'\n', unseen) {
@@ -96,7 +105,9 @@ impl LineBuffer {
         if length > self.max_line {
             self.too_long = true;
             self.give_back();
-            return Some(Err(LineTooLong { max_line: self.max_line }));
+            return Some(Err(LineTooLong {
+                max_line: self.max_line,
+            }));
         }
         if !whole {
             self.searched = stop;

@@ -13,6 +13,7 @@ pub mod json;
 pub mod lines;
 mod params;
 pub mod phprocksyd;
+pub mod quote;
 pub mod request;
 pub mod rpc;
 pub mod signal;

@@ -8,23 +8,77 @@ const RTMIN: i32 = 34;
 const RTMAX: i32 = 64;
 
 const NAMES: [&str; 31] = [
-    "SIGHUP", "SIGINT", "SIGQUIT", "SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGFPE", "SIGKILL", "SIGUSR1",
-    "SIGSEGV", "SIGUSR2", "SIGPIPE", "SIGALRM", "SIGTERM", "SIGSTKFLT", "SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP",
-    "SIGTTIN", "SIGTTOU", "SIGURG", "SIGXCPU", "SIGXFSZ", "SIGVTALRM", "SIGPROF", "SIGWINCH", "SIGIO", "SIGPWR",
+    "SIGHUP",
+    "SIGINT",
+    "SIGQUIT",
+    "SIGILL",
+    "SIGTRAP",
+    "SIGABRT",
+    "SIGBUS",
+    "SIGFPE",
+    "SIGKILL",
+    "SIGUSR1",
+    "SIGSEGV",
+    "SIGUSR2",
+    "SIGPIPE",
+    "SIGALRM",
+    "SIGTERM",
+    "SIGSTKFLT",
+    "SIGCHLD",
+    "SIGCONT",
+    "SIGSTOP",
+    "SIGTSTP",
+    "SIGTTIN",
+    "SIGTTOU",
+    "SIGURG",
+    "SIGXCPU",
+    "SIGXFSZ",
+    "SIGVTALRM",
+    "SIGPROF",
+    "SIGWINCH",
+    "SIGIO",
+    "SIGPWR",
     "SIGSYS",
 ];
 
 const REAL_TIME: [&str; 31] = [
-    "SIGRTMIN", "SIGRTMIN+1", "SIGRTMIN+2", "SIGRTMIN+3", "SIGRTMIN+4", "SIGRTMIN+5", "SIGRTMIN+6", "SIGRTMIN+7",
-    "SIGRTMIN+8", "SIGRTMIN+9", "SIGRTMIN+10", "SIGRTMIN+11", "SIGRTMIN+12", "SIGRTMIN+13", "SIGRTMIN+14",
-    "SIGRTMIN+15", "SIGRTMIN+16", "SIGRTMIN+17", "SIGRTMIN+18", "SIGRTMIN+19", "SIGRTMIN+20", "SIGRTMIN+21",
-    "SIGRTMIN+22", "SIGRTMIN+23", "SIGRTMIN+24", "SIGRTMIN+25", "SIGRTMIN+26", "SIGRTMIN+27", "SIGRTMIN+28",
-    "SIGRTMIN+29", "SIGRTMAX",
+    "SIGRTMIN",
+    "SIGRTMIN+1",
+    "SIGRTMIN+2",
+    "SIGRTMIN+3",
+    "SIGRTMIN+4",
+    "SIGRTMIN+5",
+    "SIGRTMIN+6",
+    "SIGRTMIN+7",
+    "SIGRTMIN+8",
+    "SIGRTMIN+9",
+    "SIGRTMIN+10",
+    "SIGRTMIN+11",
+    "SIGRTMIN+12",
+    "SIGRTMIN+13",
+    "SIGRTMIN+14",
+    "SIGRTMIN+15",
+    "SIGRTMIN+16",
+    "SIGRTMIN+17",
+    "SIGRTMIN+18",
+    "SIGRTMIN+19",
+    "SIGRTMIN+20",
+    "SIGRTMIN+21",
+    "SIGRTMIN+22",
+    "SIGRTMIN+23",
+    "SIGRTMIN+24",
+    "SIGRTMIN+25",
+    "SIGRTMIN+26",
+    "SIGRTMIN+27",
+    "SIGRTMIN+28",
+    "SIGRTMIN+29",
+    "SIGRTMAX",
 ];
 
 /// `SIGKILL` for 9, `SIGRTMIN+1` for 35. `None` outside 1…64 and for glibc's own 32 and 33.
 pub fn signal_name(n: i32) -> Option<&'static str> {
-    let name = |names: &[&'static str], first: i32| names.get(usize::try_from(n - first).ok()?).copied();
+    let name =
+        |names: &[&'static str], first: i32| names.get(usize::try_from(n - first).ok()?).copied();
     match n {
         1..=31 => name(&NAMES, 1),
         RTMIN..=RTMAX => name(&REAL_TIME, RTMIN),
@@ -85,7 +139,9 @@ pub fn de_signal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i3
             }
         }
         fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-            signal_number(text).map(Some).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+            signal_number(text)
+                .map(Some)
+                .ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
         }
     }
     deserializer.deserialize_any(Signal)
@@ -112,9 +168,27 @@ mod tests {
     #[test]
     fn the_kernels_numbers() {
         for (name, n) in [
-            ("HUP", 1), ("INT", 2), ("QUIT", 3), ("ABRT", 6), ("KILL", 9), ("USR1", 10), ("SEGV", 11), ("USR2", 12),
-            ("PIPE", 13), ("TERM", 15), ("CHLD", 17), ("CONT", 18), ("STOP", 19), ("XCPU", 24), ("SYS", 31),
-            ("RTMIN", 34), ("RTMAX-0", 64), ("RTMAX-30", 34), ("rtmin+30", 64), ("IOT", 6), ("POLL", 29),
+            ("HUP", 1),
+            ("INT", 2),
+            ("QUIT", 3),
+            ("ABRT", 6),
+            ("KILL", 9),
+            ("USR1", 10),
+            ("SEGV", 11),
+            ("USR2", 12),
+            ("PIPE", 13),
+            ("TERM", 15),
+            ("CHLD", 17),
+            ("CONT", 18),
+            ("STOP", 19),
+            ("XCPU", 24),
+            ("SYS", 31),
+            ("RTMIN", 34),
+            ("RTMAX-0", 64),
+            ("RTMAX-30", 34),
+            ("rtmin+30", 64),
+            ("IOT", 6),
+            ("POLL", 29),
         ] {
             assert_eq!(signal_number(name), Some(n), "{name}");
         }
@@ -122,9 +196,26 @@ mod tests {
 
     #[test]
     fn nonsense_is_none() {
-        for bad in ["", "0", "65", "32", "33", "-9", "+9", "SIG", "SIGSIGTERM", "TERMX", "RTMIN+31", "RTMAX-31",
-            "RTMIN-1", "RTMIN+", "RTMIN+-1", "9999999999", "\0", "ſIGTERM"]
-        {
+        for bad in [
+            "",
+            "0",
+            "65",
+            "32",
+            "33",
+            "-9",
+            "+9",
+            "SIG",
+            "SIGSIGTERM",
+            "TERMX",
+            "RTMIN+31",
+            "RTMAX-31",
+            "RTMIN-1",
+            "RTMIN+",
+            "RTMIN+-1",
+            "9999999999",
+            "\0",
+            "ſIGTERM",
+        ] {
             assert_eq!(signal_number(bad), None, "{bad:?}");
         }
     }
