@@ -52,9 +52,7 @@ impl Kind for Order {
         self as u16
     }
     fn from_number(number: u16) -> Option<Self> {
-        [Order::Fork, Order::Whois, Order::Retire, Order::Request]
-            .into_iter()
-            .find(|kind| kind.number() == number)
+        [Order::Fork, Order::Whois, Order::Retire, Order::Request].into_iter().find(|kind| kind.number() == number)
     }
     fn allowed(self) -> Flags {
         match self {
@@ -94,29 +92,13 @@ impl Kind for Reply {
         self as u16
     }
     fn from_number(number: u16) -> Option<Self> {
-        use Reply::{
-            Error, ForkFailed, Forked, PreloadFailed, Progress, Ready, Refused, Result, Started,
-        };
-        [
-            Ready,
-            PreloadFailed,
-            ForkFailed,
-            Forked,
-            Started,
-            Refused,
-            Progress,
-            Result,
-            Error,
-        ]
-        .into_iter()
-        .find(|kind| kind.number() == number)
+        use Reply::{Error, ForkFailed, Forked, PreloadFailed, Progress, Ready, Refused, Result, Started};
+        [Ready, PreloadFailed, ForkFailed, Forked, Started, Refused, Progress, Result, Error]
+            .into_iter()
+            .find(|kind| kind.number() == number)
     }
     fn allowed(self) -> Flags {
-        if self == Reply::Started {
-            Flags::NONE
-        } else {
-            Flags::MEMFD
-        }
+        if self == Reply::Started { Flags::NONE } else { Flags::MEMFD }
     }
 }
 
@@ -195,23 +177,13 @@ impl<K: Kind> Header<K> {
         let kind = K::from_number(number).ok_or(BadMessage::UnknownType(number))?;
         let flags = Flags(u16::from_le_bytes([f0, f1]));
         if !kind.allowed().contains(flags) {
-            return Err(BadMessage::WrongFlags {
-                number,
-                flags: flags.0,
-            });
+            return Err(BadMessage::WrongFlags { number, flags: flags.0 });
         }
         if payload.len() > INLINE_MAX || (flags.contains(Flags::MEMFD) && !payload.is_empty()) {
-            return Err(BadMessage::WrongPayload {
-                number,
-                length: payload.len(),
-            });
+            return Err(BadMessage::WrongPayload { number, length: payload.len() });
         }
-        let header = Header {
-            kind,
-            flags,
-            slot: u32::from_le_bytes([s0, s1, s2, s3]),
-            nonce: u64::from_le_bytes(nonce),
-        };
+        let header =
+            Header { kind, flags, slot: u32::from_le_bytes([s0, s1, s2, s3]), nonce: u64::from_le_bytes(nonce) };
         Ok((header, payload))
     }
 }
@@ -237,10 +209,7 @@ impl fmt::Display for BadMessage {
                 write!(f, "flags {flags:#x} beside type {number}")
             }
             BadMessage::WrongPayload { number, length } => {
-                write!(
-                    f,
-                    "a payload of {length} bytes in a message of type {number}"
-                )
+                write!(f, "a payload of {length} bytes in a message of type {number}")
             }
         }
     }

@@ -22,15 +22,7 @@ pub fn write_call<T: Serialize + ?Sized>(
         params: &'a T,
     }
     let start = out.len();
-    if let Err(error) = serde_json::to_writer(
-        &mut *out,
-        &Outgoing {
-            jsonrpc: "2.0",
-            id,
-            method,
-            params,
-        },
-    ) {
+    if let Err(error) = serde_json::to_writer(&mut *out, &Outgoing { jsonrpc: "2.0", id, method, params }) {
         out.truncate(start);
         return Err(error);
     }
@@ -112,9 +104,7 @@ mod tests {
     fn calls_are_what_the_daemon_reads_and_answers_come_back() {
         let mut line = Vec::new();
         write_call(&mut line, 7, "status", &serde_json::json!({"id": "a"})).unwrap();
-        let Incoming::Call(call) = rpc::parse(line.strip_suffix(b"\n").unwrap()) else {
-            panic!("no call")
-        };
+        let Incoming::Call(call) = rpc::parse(line.strip_suffix(b"\n").unwrap()) else { panic!("no call") };
         assert_eq!(call.method.unwrap().name(), "status");
         let id = call.id.unwrap();
 
@@ -123,10 +113,7 @@ mod tests {
         let answer: Answer = serde_json::from_slice(&out).unwrap();
         assert_eq!(answer.id.as_ref().unwrap().get(), "7");
         let error = answer.into_result().unwrap_err();
-        assert_eq!(
-            (error.code, error.kind(), error.message.as_str()),
-            (-32002, "run_not_found", "no run \"a\"")
-        );
+        assert_eq!((error.code, error.kind(), error.message.as_str()), (-32002, "run_not_found", "no run \"a\""));
 
         out.clear();
         rpc::write_result(&mut out, &rpc::null_id(), &None::<u8>);

@@ -10,8 +10,7 @@ use std::time::Duration;
 /// The longest duration taken: ten years. Deadlines stay far from any clock's end.
 pub const MAX_DURATION: Duration = Duration::from_secs(3650 * 24 * 3600);
 
-const DURATION_SHAPE: &str =
-    "a duration such as 500ms, 10s, 5m, 1h, 2d, or a number of milliseconds";
+const DURATION_SHAPE: &str = "a duration such as 500ms, 10s, 5m, 1h, 2d, or a number of milliseconds";
 const SIZE_SHAPE: &str = "a size such as 512K, 64M, 2G, or a number of bytes";
 
 /// `500ms`, `10s`, `5m`, `1h`, `2d`; a bare number is milliseconds.
@@ -47,15 +46,11 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         "T" | "t" => 40,
         _ => return Err(wrong()),
     };
-    number
-        .checked_mul(1 << shift)
-        .ok_or_else(|| format!("{} is more than 2^64 bytes", Quoted(text)))
+    number.checked_mul(1 << shift).ok_or_else(|| format!("{} is more than 2^64 bytes", Quoted(text)))
 }
 
 fn split(text: &str) -> Option<(u64, &str)> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     Some((text[..digits].parse().ok()?, &text[digits..]))
 }
 
@@ -117,9 +112,7 @@ impl<'de> Deserialize<'de> for OptDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(serde::Deserialize)]
         struct Some_(#[serde(deserialize_with = "de_duration")] Duration);
-        Ok(OptDuration(
-            Option::<Some_>::deserialize(deserializer)?.map(|some| some.0),
-        ))
+        Ok(OptDuration(Option::<Some_>::deserialize(deserializer)?.map(|some| some.0)))
     }
 }
 
@@ -128,9 +121,7 @@ mod tests {
     use super::*;
 
     fn json(text: &str) -> Result<Option<Duration>, String> {
-        serde_json::from_str::<OptDuration>(text)
-            .map(|d| d.0)
-            .map_err(|e| e.to_string())
+        serde_json::from_str::<OptDuration>(text).map(|d| d.0).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -143,19 +134,8 @@ mod tests {
         assert_eq!(parse_duration("2d"), Ok(ms(172_800_000)));
         assert_eq!(parse_duration("1500"), Ok(ms(1500)));
         assert_eq!(parse_duration("0"), Ok(Duration::ZERO));
-        for bad in [
-            "",
-            "ms",
-            "-1",
-            "1.5s",
-            "1 s",
-            "1w",
-            "s1",
-            "99999999999999999999",
-            "99999999999999d",
-            "3651d",
-            "1é",
-        ] {
+        for bad in ["", "ms", "-1", "1.5s", "1 s", "1w", "s1", "99999999999999999999", "99999999999999d", "3651d", "1é"]
+        {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
     }
@@ -177,22 +157,9 @@ mod tests {
         assert_eq!(json("1.5"), Ok(Some(Duration::from_micros(1500))));
         assert_eq!(json("\"2s\""), Ok(Some(Duration::from_secs(2))));
         assert_eq!(json("null"), Ok(None));
-        for bad in [
-            "-1",
-            "-0.5",
-            "1e300",
-            "true",
-            "[]",
-            "{}",
-            "\"soon\"",
-            "18446744073709551615",
-            "1e999",
-        ] {
+        for bad in ["-1", "-0.5", "1e300", "true", "[]", "{}", "\"soon\"", "18446744073709551615", "1e999"] {
             assert!(json(bad).is_err(), "{bad}");
         }
-        assert!(
-            json("true").unwrap_err().contains("10s, 5m"),
-            "the error shows the shape"
-        );
+        assert!(json("true").unwrap_err().contains("10s, 5m"), "the error shows the shape");
     }
 }

@@ -3,9 +3,8 @@
 //! A web page can make a browser post to a local port, and everything after the
 //! headers is the page's to choose. So a connection that opens like HTTP is closed before its second line.
 
-const METHODS: [&[u8]; 10] = [
-    b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE", b"PRI",
-];
+const METHODS: [&[u8]; 10] =
+    [b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE", b"PRI"];
 
 /// Whether a connection's first line looks like an HTTP request.
 ///
@@ -14,10 +13,7 @@ const METHODS: [&[u8]; 10] = [
 /// A line that ends in JSON never does.
 pub fn looks_like_http(line: &[u8]) -> bool {
     let line = line.trim_ascii();
-    let word = line
-        .split(|byte| byte.is_ascii_whitespace())
-        .next()
-        .unwrap_or_default();
+    let word = line.split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
     METHODS.contains(&word) || ends_in_version(line)
 }
 
@@ -28,9 +24,7 @@ fn ends_in_version(line: &[u8]) -> bool {
     let last = &line[blank + 1..];
     last.len() >= 5
         && last[..5].eq_ignore_ascii_case(b"HTTP/")
-        && last[5..]
-            .iter()
-            .all(|byte| byte.is_ascii_digit() || *byte == b'.')
+        && last[5..].iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
 }
 
 #[cfg(test)]

@@ -49,10 +49,7 @@ impl From<serde_json::Error> for BadJson {
 /// Its grammar is not checked.
 pub fn text(bytes: &[u8], max_depth: usize) -> Result<&str, BadJson> {
     let text = std::str::from_utf8(bytes).map_err(|error| BadJson::NotUtf8(error.valid_up_to()))?;
-    let opens = bytes
-        .iter()
-        .filter(|&&byte| byte == b'[' || byte == b'{')
-        .count();
+    let opens = bytes.iter().filter(|&&byte| byte == b'[' || byte == b'{').count();
     if opens > max_depth || text.contains("\\u") {
         scan(bytes, max_depth)?;
     }
@@ -144,18 +141,9 @@ mod tests {
     #[test]
     fn depth_is_bounded_exactly() {
         assert!(text(nested(128).as_bytes(), 128).is_ok());
-        assert_eq!(
-            text(nested(129).as_bytes(), 128),
-            Err(BadJson::TooDeep(128))
-        );
-        assert_eq!(
-            text(nested(100_000).as_bytes(), 128),
-            Err(BadJson::TooDeep(128))
-        );
-        assert_eq!(
-            text("{\"a\":".repeat(100_000).as_bytes(), 128),
-            Err(BadJson::TooDeep(128))
-        );
+        assert_eq!(text(nested(129).as_bytes(), 128), Err(BadJson::TooDeep(128)));
+        assert_eq!(text(nested(100_000).as_bytes(), 128), Err(BadJson::TooDeep(128)));
+        assert_eq!(text("{\"a\":".repeat(100_000).as_bytes(), 128), Err(BadJson::TooDeep(128)));
     }
 
     #[test]
@@ -164,27 +152,14 @@ mod tests {
         assert!(text(format!("[\"\\\"{}\"]", "[".repeat(1000)).as_bytes(), 128).is_ok());
         assert!(text(format!("[{}0]", "[],".repeat(1000)).as_bytes(), 128).is_ok());
         let escaped_end = format!("[\"\\\\\",{}", "[".repeat(1000));
-        assert_eq!(
-            text(escaped_end.as_bytes(), 128),
-            Err(BadJson::TooDeep(128))
-        );
+        assert_eq!(text(escaped_end.as_bytes(), 128), Err(BadJson::TooDeep(128)));
     }
 
     #[test]
     fn half_surrogate_pairs_are_refused() {
         assert!(text(br#""\ud83d\ude00 \u0000 \uffff \\ud83d""#, 8).is_ok());
-        for bad in [
-            r#""\ud83d""#,
-            r#""\ud83dx""#,
-            r#""\ude00\ud83d""#,
-            r#""\ud83d\u0041""#,
-            r#""\ud83d\n""#,
-        ] {
-            assert_eq!(
-                text(bad.as_bytes(), 8),
-                Err(BadJson::LoneSurrogate(1)),
-                "{bad}"
-            );
+        for bad in [r#""\ud83d""#, r#""\ud83dx""#, r#""\ude00\ud83d""#, r#""\ud83d\u0041""#, r#""\ud83d\n""#] {
+            assert_eq!(text(bad.as_bytes(), 8), Err(BadJson::LoneSurrogate(1)), "{bad}");
         }
     }
 

@@ -41,14 +41,7 @@ pub struct LineBuffer {
 impl LineBuffer {
     /// A buffer for lines of at most `max_line` bytes, counted without `\n` or `\r\n`.
     pub fn new(max_line: usize) -> Self {
-        LineBuffer {
-            buffer: Vec::new(),
-            start: 0,
-            searched: 0,
-            end: 0,
-            max_line,
-            too_long: false,
-        }
+        LineBuffer { buffer: Vec::new(), start: 0, searched: 0, end: 0, max_line, too_long: false }
     }
 
     /// Changes the limit for lines that have not been taken yet.
@@ -91,9 +84,7 @@ impl LineBuffer {
     /// `None`: there is no whole line yet. Too long is for good.
     pub fn next_line(&mut self) -> Option<Result<&[u8], LineTooLong>> {
         if self.too_long {
-            return Some(Err(LineTooLong {
-                max_line: self.max_line,
-            }));
+            return Some(Err(LineTooLong { max_line: self.max_line }));
         }
         let unseen = &self.buffer[self.searched..self.end];
         let (stop, whole) = match memchr::memchr(b'\n', unseen) {
@@ -105,9 +96,7 @@ impl LineBuffer {
         if length > self.max_line {
             self.too_long = true;
             self.give_back();
-            return Some(Err(LineTooLong {
-                max_line: self.max_line,
-            }));
+            return Some(Err(LineTooLong { max_line: self.max_line }));
         }
         if !whole {
             self.searched = stop;

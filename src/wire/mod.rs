@@ -21,6 +21,8 @@ pub mod status;
 pub mod timestamp;
 
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod mutation;
 
 /// Which of the two protocols a line speaks.

@@ -2,9 +2,7 @@
 //!
 //! `PREFORKD_SEED=N` repeats a walk; a failure prints its seed and the bytes.
 
-use super::channel::{
-    ChildRequest, ErrorObject, Header, Order, ReadyInfo, Refused, Reply, ZygoteConfig,
-};
+use super::channel::{ChildRequest, ErrorObject, Header, Order, ReadyInfo, Refused, Reply, ZygoteConfig};
 use super::lines::LineBuffer;
 use super::request::{Method, entry_shape, is_pool_name, is_run_id};
 use super::rpc::{Call, Incoming, MAX_BATCH, RpcError};
@@ -88,12 +86,9 @@ const TOKENS: [&[u8]; 26] = [
 
 fn long_corpus() -> Vec<Vec<u8>> {
     let run = |params: &str| {
-        format!(
-            r#"{{"jsonrpc":"2.0","id":1,"method":"run","params":{{"entry":"e","params":{params}}}}}"#
-        )
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"run","params":{{"entry":"e","params":{params}}}}}"#)
     };
-    let nested =
-        |open: &str, close: &str, depth: usize| open.repeat(depth) + "1" + &close.repeat(depth);
+    let nested = |open: &str, close: &str, depth: usize| open.repeat(depth) + "1" + &close.repeat(depth);
     [
         nested("[", "]", 100_000),
         nested("{\"a\":", "}", 100_000),
@@ -102,16 +97,10 @@ fn long_corpus() -> Vec<Vec<u8>> {
         run(&"9".repeat(200_000)),
         run(&format!("\"{}\"", "\\u0000".repeat(50_000))),
         run(&format!("\"{}\"", "[".repeat(200_000))),
-        format!(
-            "[{}]",
-            vec![r#"{"jsonrpc":"2.0","method":"ping","id":1}"#; 1001].join(",")
-        ),
+        format!("[{}]", vec![r#"{"jsonrpc":"2.0","method":"ping","id":1}"#; 1001].join(",")),
         format!("[{}]", vec!["[]"; 1000].join(",")),
         format!("[{}0]", "0,".repeat(200_000)),
-        format!(
-            r#"{{"jsonrpc":"2.0","id":1,"method":"{}"}}"#,
-            "m".repeat(200_000)
-        ),
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{}"}}"#, "m".repeat(200_000)),
         format!(r#"{{"{}":1}}"#, "k".repeat(200_000)),
         format!("{{{}\"a\":1}}", "\"a\":1,".repeat(50_000)),
         format!("check {}", nested("[", "]", 100_000)),
@@ -159,10 +148,7 @@ fn check_call(call: &Call, line: &[u8]) {
             rpc::write_result(&mut out, &id, method.name());
         }
     }
-    assert!(
-        !out.contains(&b'\n') || line.contains(&b'\n'),
-        "an answer is one line"
-    );
+    assert!(!out.contains(&b'\n') || line.contains(&b'\n'), "an answer is one line");
     serde_json::from_slice::<IgnoredAny>(&out).expect("an answer is JSON");
 }
 
@@ -174,14 +160,14 @@ fn check_method(method: &Method) {
             assert!(run.id.as_deref().is_none_or(is_run_id));
             assert!(run.params.is_none() || run.args.is_none());
             assert!(run.args.iter().flatten().all(|arg| !arg.contains('\0')));
-            assert!(run.env.iter().flatten().all(|(name, value)| {
-                !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0')
-            }));
+            assert!(
+                run.env
+                    .iter()
+                    .flatten()
+                    .all(|(name, value)| { !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0') })
+            );
         }
-        Method::Status { id }
-        | Method::Wait { id, .. }
-        | Method::Kill { id, .. }
-        | Method::Free { id } => {
+        Method::Status { id } | Method::Wait { id, .. } | Method::Kill { id, .. } | Method::Free { id } => {
             assert!(is_run_id(id));
         }
         Method::Reload { name } => assert!(is_pool_name(name)),
@@ -213,10 +199,9 @@ fn check_phprocksyd(line: &[u8]) {
     match phprocksyd::parse(line) {
         Command::Run { id, entry, params } => {
             assert!(is_run_id(&id) && entry_shape(&entry).is_ok());
-            assert!(params.is_none_or(|params| {
-                line.windows(params.get().len())
-                    .any(|w| w == params.get().as_bytes())
-            }));
+            assert!(
+                params.is_none_or(|params| { line.windows(params.get().len()).any(|w| w == params.get().as_bytes()) })
+            );
         }
         Command::Check { id } | Command::Free { id } | Command::Terminate { id } => {
             assert!(is_run_id(&id))
@@ -262,17 +247,10 @@ fn check_lines(rng: &mut StdRng, bytes: &[u8]) {
             joined.push(line.expect("no line of this walk is too long").to_vec());
         }
     }
-    let whole = bytes
-        .iter()
-        .rposition(|&byte| byte == b'\n')
-        .map_or(0, |last| last + 1);
+    let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
     let expected: Vec<&[u8]> = bytes[..whole]
         .split_inclusive(|&byte| byte == b'\n')
-        .map(|line| {
-            line[..line.len() - 1]
-                .strip_suffix(b"\r")
-                .unwrap_or(&line[..line.len() - 1])
-        })
+        .map(|line| line[..line.len() - 1].strip_suffix(b"\r").unwrap_or(&line[..line.len() - 1]))
         .collect();
     assert_eq!(joined, expected);
     assert_eq!(buffer.partial(), bytes.len() - whole);
@@ -285,12 +263,7 @@ impl Drop for Witness<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let shown = &self.1[..self.1.len().min(2000)];
-            eprintln!(
-                "PREFORKD_SEED={}; {} bytes: {}",
-                self.0,
-                self.1.len(),
-                shown.escape_ascii()
-            );
+            eprintln!("PREFORKD_SEED={}; {} bytes: {}", self.0, self.1.len(), shown.escape_ascii());
         }
     }
 }
@@ -306,15 +279,8 @@ fn check(seed: u64, rng: &mut StdRng, bytes: &[u8]) {
 }
 
 fn walk(rounds: usize, corpus: &[Vec<u8>]) {
-    let by_clock = || {
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.subsec_nanos().into())
-    };
-    let seed = std::env::var("PREFORKD_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or_else(by_clock);
+    let by_clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos().into());
+    let seed = std::env::var("PREFORKD_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(by_clock);
     println!("PREFORKD_SEED={seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     for line in corpus {
@@ -334,17 +300,7 @@ fn walk(rounds: usize, corpus: &[Vec<u8>]) {
 fn mutated_lines_and_messages_break_no_reader() {
     let mut corpus: Vec<Vec<u8>> = CORPUS.iter().map(|line| line.as_bytes().to_vec()).collect();
     let payload = br#"{"id":"1","entry":"X","params":[1]}"#;
-    for (number, flags) in [
-        (1u16, 3u16),
-        (1, 2),
-        (4, 2),
-        (4, 6),
-        (16, 0),
-        (20, 0),
-        (23, 0),
-        (23, 4),
-        (24, 0),
-    ] {
+    for (number, flags) in [(1u16, 3u16), (1, 2), (4, 2), (4, 6), (16, 0), (20, 0), (23, 0), (23, 4), (24, 0)] {
         let mut message = [&number.to_le_bytes()[..], &flags.to_le_bytes()[..]].concat();
         message.extend_from_slice(&[7; 12]);
         message.extend_from_slice(payload);

@@ -43,12 +43,9 @@ pub(super) fn read<T: Params>(raw: Option<&RawValue>) -> Result<T, RpcError> {
         if list.trim_start() == "]" {
             return read::<T>(None);
         }
-        return Err(RpcError::invalid_params(
-            "params are given by name, as an object",
-        ));
+        return Err(RpcError::invalid_params("params are given by name, as an object"));
     }
-    serde_json::from_str(text)
-        .map_err(|error| RpcError::invalid_params(diagnose::<T>(text, &error)))
+    serde_json::from_str(text).map_err(|error| RpcError::invalid_params(diagnose::<T>(text, &error)))
 }
 
 fn diagnose<T: Params>(text: &str, error: &serde_json::Error) -> String {
@@ -74,11 +71,7 @@ pub(super) fn unknown_key(key: &str, known: &[&str]) -> String {
     match nearest(key, known) {
         Some(near) => format!("unknown key {}, did you mean {near:?}?", Quoted(key)),
         None if known.is_empty() => format!("unknown key {}: there are no params", Quoted(key)),
-        None => format!(
-            "unknown key {}, known are {}",
-            Quoted(key),
-            known.join(", ")
-        ),
+        None => format!("unknown key {}, known are {}", Quoted(key), known.join(", ")),
     }
 }
 
@@ -90,13 +83,7 @@ pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     }
     let lower = word.to_ascii_lowercase();
     let distance = |name: &str| strsim::damerau_levenshtein(&lower, name);
-    known
-        .iter()
-        .copied()
-        .map(|name| (distance(name), name))
-        .min()
-        .filter(|(d, _)| *d <= 2)
-        .map(|(_, name)| name)
+    known.iter().copied().map(|name| (distance(name), name)).min().filter(|(d, _)| *d <= 2).map(|(_, name)| name)
 }
 
 /// The line and column are of a text that the client never saw; and serde repeats whole strings.
@@ -159,10 +146,7 @@ impl<'de> Deserialize<'de> for UniqueMap {
                 let mut variables = BTreeMap::new();
                 while let Some((name, value)) = map.next_entry::<String, String>()? {
                     if name.is_empty() || name.contains(['=', '\0']) {
-                        return Err(de::Error::custom(format!(
-                            "{} cannot be a variable's name",
-                            Quoted(&name)
-                        )));
+                        return Err(de::Error::custom(format!("{} cannot be a variable's name", Quoted(&name))));
                     }
                     if value.contains('\0') {
                         return Err(de::Error::custom(format!("{} holds a NUL", Quoted(&name))));
@@ -170,10 +154,7 @@ impl<'de> Deserialize<'de> for UniqueMap {
                     match variables.entry(name) {
                         Entry::Vacant(entry) => entry.insert(value),
                         Entry::Occupied(entry) => {
-                            return Err(de::Error::custom(format!(
-                                "{} is there twice",
-                                Quoted(entry.key())
-                            )));
+                            return Err(de::Error::custom(format!("{} is there twice", Quoted(entry.key()))));
                         }
                     };
                 }

@@ -10,11 +10,7 @@ use serde_json::value::RawValue;
 #[allow(missing_docs, reason = "the fields are those of the JSON-RPC methods")]
 pub enum Command {
     /// Start `entry` in the default pool.
-    Run {
-        id: String,
-        entry: String,
-        params: Option<Box<RawValue>>,
-    },
+    Run { id: String, entry: String, params: Option<Box<RawValue>> },
     /// How it ended.
     Check { id: String },
     /// Forget it.
@@ -50,23 +46,15 @@ const MAX_REPEATED: usize = 256;
 /// Reads a command line.
 pub fn parse(line: &[u8]) -> Command {
     let line = line.trim_ascii();
-    let end = line
-        .iter()
-        .position(u8::is_ascii_whitespace)
-        .unwrap_or(line.len());
+    let end = line.iter().position(u8::is_ascii_whitespace).unwrap_or(line.len());
     let (word, rest) = (&line[..end], line[end..].trim_ascii_start());
     if word == b"auth" {
         return match std::str::from_utf8(rest) {
-            Ok(token) if !token.is_empty() => Command::Auth {
-                token: token.to_owned(),
-            },
+            Ok(token) if !token.is_empty() => Command::Auth { token: token.to_owned() },
             _ => bad("auth needs a token: auth TOKEN"),
         };
     }
-    if !matches!(
-        word,
-        b"run" | b"check" | b"free" | b"terminate" | b"restart" | b"stop" | b"bye"
-    ) {
+    if !matches!(word, b"run" | b"check" | b"free" | b"terminate" | b"restart" | b"stop" | b"bye") {
         return unknown(word, rest);
     }
     let arguments = match arguments(rest) {
@@ -89,20 +77,14 @@ pub fn parse(line: &[u8]) -> Command {
 }
 
 fn run(id: String, arguments: &Arguments<'_>) -> Command {
-    let class = arguments
-        .class
-        .and_then(|class| serde_json::from_str::<String>(class.get()).ok());
+    let class = arguments.class.and_then(|class| serde_json::from_str::<String>(class.get()).ok());
     let Some(entry) = class else {
         return bad("class is not a string");
     };
     if let Err(why) = entry_shape(&entry) {
         return bad(&format!("class {why}"));
     }
-    Command::Run {
-        id,
-        entry,
-        params: arguments.params.map(ToOwned::to_owned),
-    }
+    Command::Run { id, entry, params: arguments.params.map(ToOwned::to_owned) }
 }
 
 fn arguments(rest: &[u8]) -> Result<Arguments<'_>, json::BadJson> {
@@ -121,10 +103,7 @@ fn arguments(rest: &[u8]) -> Result<Arguments<'_>, json::BadJson> {
 /// Zeros and points stay as they are written: `1.0` and `1` are two runs.
 /// Exponents and signs before the digits other than a minus are no ids.
 fn decimal(raw: &str) -> Option<String> {
-    let text = raw
-        .strip_prefix('"')
-        .and_then(|text| text.strip_suffix('"'))
-        .unwrap_or(raw);
+    let text = raw.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(raw);
     let digits = text.strip_prefix('-').unwrap_or(text);
     let (whole, part) = digits.split_once('.').unwrap_or((digits, "0"));
     let numeric = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -132,21 +111,9 @@ fn decimal(raw: &str) -> Option<String> {
 }
 
 fn unknown(word: &[u8], rest: &[u8]) -> Command {
-    let repeat = |bytes: &[u8]| {
-        String::from_utf8_lossy(bytes)
-            .chars()
-            .take(MAX_REPEATED)
-            .collect::<String>()
-    };
-    let rest = if rest.is_empty() {
-        "{}".to_owned()
-    } else {
-        repeat(rest)
-    };
-    bad(&format!(
-        "UNKNOWN REQUEST 'request_{}': {rest}",
-        repeat(word)
-    ))
+    let repeat = |bytes: &[u8]| String::from_utf8_lossy(bytes).chars().take(MAX_REPEATED).collect::<String>();
+    let rest = if rest.is_empty() { "{}".to_owned() } else { repeat(rest) };
+    bad(&format!("UNKNOWN REQUEST 'request_{}': {rest}", repeat(word)))
 }
 
 fn bad(text: &str) -> Command {
@@ -173,13 +140,7 @@ pub fn retcode(out: &mut Vec<u8>, code: i32, signal: Option<i32>) {
         #[serde(skip_serializing_if = "Option::is_none")]
         signal: Option<i32>,
     }
-    append(
-        out,
-        &Retcode {
-            retcode: code,
-            signal,
-        },
-    );
+    append(out, &Retcode { retcode: code, signal });
 }
 
 fn append<T: Serialize>(out: &mut Vec<u8>, answer: &T) {

@@ -24,13 +24,7 @@ mod tests {
     #[test]
     fn short_text_is_whole_and_long_text_is_cut_at_a_character() {
         assert_eq!(Quoted("a\"\x1b").to_string(), r#""a\"\u{1b}""#);
-        assert_eq!(
-            Quoted(&"é".repeat(64)).to_string(),
-            format!("\"{}\"", "é".repeat(64))
-        );
-        assert_eq!(
-            Quoted(&"é".repeat(65)).to_string(),
-            format!("\"{}\"…", "é".repeat(64))
-        );
+        assert_eq!(Quoted(&"é".repeat(64)).to_string(), format!("\"{}\"", "é".repeat(64)));
+        assert_eq!(Quoted(&"é".repeat(65)).to_string(), format!("\"{}\"…", "é".repeat(64)));
     }
 }

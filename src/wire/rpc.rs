@@ -54,9 +54,9 @@ pub fn parse(line: &[u8]) -> Incoming {
         Ok(Members(members)) if members.is_empty() => {
             Incoming::Invalid(RpcError::invalid_request("the batch is empty"))
         }
-        Ok(Members(members)) if members.len() > MAX_BATCH => Incoming::Invalid(
-            RpcError::invalid_request(format!("a batch is at most {MAX_BATCH} calls")),
-        ),
+        Ok(Members(members)) if members.len() > MAX_BATCH => {
+            Incoming::Invalid(RpcError::invalid_request(format!("a batch is at most {MAX_BATCH} calls")))
+        }
         Ok(Members(members)) => Incoming::Batch(members.into_iter().map(member).collect()),
         Err(error) => Incoming::Invalid(RpcError::parse_error(error.to_string())),
     }
@@ -65,10 +65,7 @@ pub fn parse(line: &[u8]) -> Incoming {
 fn member(raw: &RawValue) -> Call {
     match serde_json::from_str::<Envelope>(raw.get()) {
         Ok(envelope) => envelope.call(),
-        Err(error) => Call {
-            id: Some(null_id()),
-            method: Err(not_an_envelope(raw.get(), &error)),
-        },
+        Err(error) => Call { id: Some(null_id()), method: Err(not_an_envelope(raw.get(), &error)) },
     }
 }
 
@@ -92,11 +89,7 @@ pub fn write_result<T: Serialize + ?Sized>(out: &mut Vec<u8>, id: &RawValue, res
     out.extend_from_slice(b",\"result\":");
     if let Err(error) = serde_json::to_writer(&mut *out, result) {
         out.truncate(start);
-        return write_error(
-            out,
-            id,
-            &RpcError::internal(format!("writing the result: {error}")),
-        );
+        return write_error(out, id, &RpcError::internal(format!("writing the result: {error}")));
     }
     out.push(b'}');
 }

@@ -77,8 +77,7 @@ const REAL_TIME: [&str; 31] = [
 
 /// `SIGKILL` for 9, `SIGRTMIN+1` for 35. `None` outside 1…64 and for glibc's own 32 and 33.
 pub fn signal_name(n: i32) -> Option<&'static str> {
-    let name =
-        |names: &[&'static str], first: i32| names.get(usize::try_from(n - first).ok()?).copied();
+    let name = |names: &[&'static str], first: i32| names.get(usize::try_from(n - first).ok()?).copied();
     match n {
         1..=31 => name(&NAMES, 1),
         RTMIN..=RTMAX => name(&REAL_TIME, RTMIN),
@@ -139,9 +138,7 @@ pub fn de_signal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i3
             }
         }
         fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-            signal_number(text)
-                .map(Some)
-                .ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+            signal_number(text).map(Some).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
         }
     }
     deserializer.deserialize_any(Signal)

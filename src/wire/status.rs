@@ -36,14 +36,8 @@ pub enum State {
 
 impl State {
     /// All states, in the order of a run's life.
-    pub const ALL: [State; 6] = [
-        State::Queued,
-        State::Starting,
-        State::Running,
-        State::Exited,
-        State::Failed,
-        State::Unknown,
-    ];
+    pub const ALL: [State; 6] =
+        [State::Queued, State::Starting, State::Running, State::Exited, State::Failed, State::Unknown];
 
     /// Whether nothing about the run will change any more.
     pub fn is_final(self) -> bool {
@@ -72,25 +66,15 @@ impl fmt::Display for State {
 impl FromStr for State {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        State::ALL
-            .into_iter()
-            .find(|state| state.as_str() == text)
-            .ok_or_else(|| {
-                format!(
-                    "{} is no state: it is one of {}",
-                    Quoted(text),
-                    State::ALL.map(State::as_str).join(", ")
-                )
-            })
+        State::ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| {
+            format!("{} is no state: it is one of {}", Quoted(text), State::ALL.map(State::as_str).join(", "))
+        })
     }
 }
 
 /// What a run used, itself and its reaped children (getrusage(2)).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(
-    missing_docs,
-    reason = "the names are the documentation; units are in them"
-)]
+#[allow(missing_docs, reason = "the names are the documentation; units are in them")]
 pub struct Usage {
     pub user_us: u64,
     pub system_us: u64,

@@ -55,11 +55,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let march_month = (5 * of_year + 2) / 153;
     let day = of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 {
-        march_month + 3
-    } else {
-        march_month - 9
-    };
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
@@ -78,15 +74,11 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<str>::deserialize(deserializer)?;
-        let instant: jiff::Timestamp = text
-            .parse()
-            .map_err(|error| de::Error::custom(format!("{} is no time: {error}", Quoted(&text))))?;
+        let instant: jiff::Timestamp =
+            text.parse().map_err(|error| de::Error::custom(format!("{} is no time: {error}", Quoted(&text))))?;
         match u64::try_from(instant.as_nanosecond()) {
             Ok(nanoseconds) => Ok(Timestamp(nanoseconds)),
-            Err(_) => Err(de::Error::custom(format!(
-                "{} is before 1970 or after 2554",
-                Quoted(&text)
-            ))),
+            Err(_) => Err(de::Error::custom(format!("{} is before 1970 or after 2554", Quoted(&text)))),
         }
     }
 }
@@ -120,10 +112,7 @@ mod tests {
         ] {
             assert_eq!(Timestamp(seconds * 1_000_000_000).to_string(), text);
         }
-        assert_eq!(
-            Timestamp(u64::MAX).to_string(),
-            by_jiff(Timestamp(u64::MAX))
-        );
+        assert_eq!(Timestamp(u64::MAX).to_string(), by_jiff(Timestamp(u64::MAX)));
     }
 
     #[test]

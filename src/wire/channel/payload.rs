@@ -46,11 +46,7 @@ pub struct ChildRequest<'a> {
     /// What to run.
     pub entry: Cow<'a, str>,
     /// Its one argument, spliced in as it came. Never beside `args`.
-    #[serde(
-        default,
-        deserialize_with = "present",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub params: Option<Cow<'a, RawValue>>,
     /// A script's arguments.
     #[serde(default, skip_serializing_if = "Option::is_none")]

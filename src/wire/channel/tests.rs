@@ -12,18 +12,10 @@ fn the_header_is_the_contracts() {
         nonce: 0x1817_1615_1413_1211,
     };
     let bytes = header.encode();
-    assert_eq!(
-        bytes,
-        [
-            1, 0, 6, 0, 1, 2, 3, 4, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18
-        ]
-    );
+    assert_eq!(bytes, [1, 0, 6, 0, 1, 2, 3, 4, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18]);
     assert_eq!(Header::decode(&bytes), Ok((header, &[][..])));
     assert_eq!(header.flags.fd_count(), 4);
-    assert_eq!(
-        (Flags::CHANNEL | Flags::STDIO | Flags::MEMFD).fd_count(),
-        MAX_FDS
-    );
+    assert_eq!((Flags::CHANNEL | Flags::STDIO | Flags::MEMFD).fd_count(), MAX_FDS);
     assert_eq!(Flags::NONE.fd_count(), 0);
 }
 
@@ -41,48 +33,12 @@ fn what_nobody_sends_is_refused() {
     assert_eq!(reply(&[20; 15]), Err(BadMessage::Short(15)));
     assert_eq!(reply(&message(1, 0, 0)), Err(BadMessage::UnknownType(1)));
     assert_eq!(order(&message(20, 0, 0)), Err(BadMessage::UnknownType(20)));
-    assert_eq!(
-        reply(&message(23, 1, 0)),
-        Err(BadMessage::WrongFlags {
-            number: 23,
-            flags: 1
-        })
-    );
-    assert_eq!(
-        reply(&message(20, 4, 0)),
-        Err(BadMessage::WrongFlags {
-            number: 20,
-            flags: 4
-        })
-    );
-    assert_eq!(
-        order(&message(1, 8, 0)),
-        Err(BadMessage::WrongFlags {
-            number: 1,
-            flags: 8
-        })
-    );
-    assert_eq!(
-        order(&message(4, 1, 0)),
-        Err(BadMessage::WrongFlags {
-            number: 4,
-            flags: 1
-        })
-    );
-    assert_eq!(
-        reply(&message(23, 4, 1)),
-        Err(BadMessage::WrongPayload {
-            number: 23,
-            length: 1
-        })
-    );
-    assert_eq!(
-        reply(&message(23, 0, INLINE_MAX + 1)),
-        Err(BadMessage::WrongPayload {
-            number: 23,
-            length: 65_537
-        })
-    );
+    assert_eq!(reply(&message(23, 1, 0)), Err(BadMessage::WrongFlags { number: 23, flags: 1 }));
+    assert_eq!(reply(&message(20, 4, 0)), Err(BadMessage::WrongFlags { number: 20, flags: 4 }));
+    assert_eq!(order(&message(1, 8, 0)), Err(BadMessage::WrongFlags { number: 1, flags: 8 }));
+    assert_eq!(order(&message(4, 1, 0)), Err(BadMessage::WrongFlags { number: 4, flags: 1 }));
+    assert_eq!(reply(&message(23, 4, 1)), Err(BadMessage::WrongPayload { number: 23, length: 1 }));
+    assert_eq!(reply(&message(23, 0, INLINE_MAX + 1)), Err(BadMessage::WrongPayload { number: 23, length: 65_537 }));
     assert_eq!(reply(&message(23, 0, INLINE_MAX)), Ok(Reply::Result));
     assert_eq!(reply(&message(23, 4, 0)), Ok(Reply::Result));
     assert_eq!(order(&message(1, 7, 0)), Ok(Order::Fork));
@@ -90,16 +46,8 @@ fn what_nobody_sends_is_refused() {
 
 #[test]
 fn numbers_are_the_contracts() {
-    for (number, kind) in [
-        (1, Order::Fork),
-        (2, Order::Whois),
-        (3, Order::Retire),
-        (4, Order::Request),
-    ] {
-        assert_eq!(
-            (kind.number(), Order::from_number(number)),
-            (number, Some(kind))
-        );
+    for (number, kind) in [(1, Order::Fork), (2, Order::Whois), (3, Order::Retire), (4, Order::Request)] {
+        assert_eq!((kind.number(), Order::from_number(number)), (number, Some(kind)));
     }
     let replies = [
         Reply::Ready,
@@ -113,10 +61,7 @@ fn numbers_are_the_contracts() {
         Reply::Error,
     ];
     for (number, kind) in (16..).zip(replies) {
-        assert_eq!(
-            (kind.number(), Reply::from_number(number)),
-            (number, Some(kind))
-        );
+        assert_eq!((kind.number(), Reply::from_number(number)), (number, Some(kind)));
     }
 }
 
@@ -139,26 +84,13 @@ fn payloads_are_the_contracts() {
     );
     assert_eq!(serde_json::from_str::<ZygoteConfig>(&json).unwrap(), config);
 
-    let refused: Refused =
-        serde_json::from_str(r#"{"code":"not_found","message":"no class X"}"#).unwrap();
+    let refused: Refused = serde_json::from_str(r#"{"code":"not_found","message":"no class X"}"#).unwrap();
     assert_eq!(refused.code, RefusedCode::NotFound);
-    let ready: ReadyInfo =
-        serde_json::from_str(r#"{"runtime":"PHP 8.2.29","via":"ffi","warnings":["w"]}"#).unwrap();
-    assert_eq!(
-        (
-            ready.runtime.as_str(),
-            ready.via.as_deref(),
-            ready.warnings.len()
-        ),
-        ("PHP 8.2.29", Some("ffi"), 1)
-    );
-    let failed: ForkFailed =
-        serde_json::from_str(r#"{"message":"2 threads","errno":null}"#).unwrap();
+    let ready: ReadyInfo = serde_json::from_str(r#"{"runtime":"PHP 8.2.29","via":"ffi","warnings":["w"]}"#).unwrap();
+    assert_eq!((ready.runtime.as_str(), ready.via.as_deref(), ready.warnings.len()), ("PHP 8.2.29", Some("ffi"), 1));
+    let failed: ForkFailed = serde_json::from_str(r#"{"message":"2 threads","errno":null}"#).unwrap();
     assert_eq!(failed.errno, None);
-    assert_eq!(
-        serde_json::from_str::<Forked>(r#"{"pid":123}"#).unwrap(),
-        Forked { pid: 123 }
-    );
+    assert_eq!(serde_json::from_str::<Forked>(r#"{"pid":123}"#).unwrap(), Forked { pid: 123 });
     let error: ErrorObject = serde_json::from_str(r#"{"class":"E","message":"m"}"#).unwrap();
     assert_eq!(error.trace, None);
 }
@@ -172,15 +104,10 @@ fn a_request_says_what_is_there_and_no_more() {
         args: None,
         env: None,
     };
-    assert_eq!(
-        serde_json::to_string(&request).unwrap(),
-        r#"{"id":"1","entry":"X","params":null}"#
-    );
-    let back: ChildRequest =
-        serde_json::from_str(r#"{"id":"1","entry":"X","params":null}"#).unwrap();
+    assert_eq!(serde_json::to_string(&request).unwrap(), r#"{"id":"1","entry":"X","params":null}"#);
+    let back: ChildRequest = serde_json::from_str(r#"{"id":"1","entry":"X","params":null}"#).unwrap();
     assert_eq!(back.params.unwrap().get(), "null");
-    let script: ChildRequest =
-        serde_json::from_str(r#"{"id":"1","entry":"X","args":["a"],"env":{"K":"V"}}"#).unwrap();
+    let script: ChildRequest = serde_json::from_str(r#"{"id":"1","entry":"X","args":["a"],"env":{"K":"V"}}"#).unwrap();
     assert!(script.params.is_none());
     assert_eq!(script.args.unwrap().as_ref(), ["a"]);
     assert_eq!(script.env.unwrap()["K"], "V");

@@ -39,33 +39,20 @@ fn drain(buffer: &mut LineBuffer, lines: &mut Lines) {
     }
 }
 
-fn by_chunks(
-    bytes: &[u8],
-    max_line: usize,
-    sizes: &[usize],
-    drain_every: usize,
-) -> (Lines, LineBuffer) {
+fn by_chunks(bytes: &[u8], max_line: usize, sizes: &[usize], drain_every: usize) -> (Lines, LineBuffer) {
     let mut buffer = LineBuffer::new(max_line);
     let mut lines = Vec::new();
     let mut rest = bytes;
     let mut sizes = sizes.iter().cycle();
     let mut round = 0;
     while !rest.is_empty() && !matches!(lines.last(), Some(Err(_))) {
-        let size = sizes
-            .next()
-            .copied()
-            .unwrap_or(1)
-            .clamp(1, SPARE)
-            .min(rest.len());
+        let size = sizes.next().copied().unwrap_or(1).clamp(1, SPARE).min(rest.len());
         feed(&mut buffer, &rest[..size]);
         rest = &rest[size..];
         round += 1;
         if round % drain_every == 0 || rest.is_empty() {
             drain(&mut buffer, &mut lines);
-            assert!(
-                buffer.partial() <= max_line + 1,
-                "nothing but one unfinished line is held"
-            );
+            assert!(buffer.partial() <= max_line + 1, "nothing but one unfinished line is held");
         }
     }
     (lines, buffer)
@@ -108,13 +95,7 @@ proptest! {
 fn empty_lines_and_one_carriage_return() {
     let (lines, _) = by_chunks(b"\n\r\na\r\r\n\rb\nc", 8, &[3], 1);
     let expected: Vec<&[u8]> = vec![b"", b"", b"a\r", b"\rb"];
-    assert_eq!(
-        lines,
-        expected
-            .into_iter()
-            .map(|line| Ok(line.to_vec()))
-            .collect::<Lines>()
-    );
+    assert_eq!(lines, expected.into_iter().map(|line| Ok(line.to_vec())).collect::<Lines>());
 }
 
 #[test]
@@ -139,10 +120,7 @@ fn a_line_without_an_end_is_noticed_before_it_fills_memory() {
         fed += 10_000;
         assert!(fed <= 110_000);
     }
-    assert_eq!(
-        buffer.next_line(),
-        Some(Err(LineTooLong { max_line: 100_000 }))
-    );
+    assert_eq!(buffer.next_line(), Some(Err(LineTooLong { max_line: 100_000 })));
 }
 
 #[test]

@@ -15,14 +15,8 @@ fn a_run() {
     else {
         panic!("no run")
     };
-    assert_eq!(
-        (id.as_str(), entry.as_str(), params.unwrap().get()),
-        ("17", "App\\Job", r#"{"a": [1]}"#)
-    );
-    assert!(matches!(
-        parse(br#"run {"hash":"17","class":"X"}"#),
-        Command::Run { params: None, .. }
-    ));
+    assert_eq!((id.as_str(), entry.as_str(), params.unwrap().get()), ("17", "App\\Job", r#"{"a": [1]}"#));
+    assert!(matches!(parse(br#"run {"hash":"17","class":"X"}"#), Command::Run { params: None, .. }));
     let null = parse(br#"run {"hash":"17","class":"X","params":null}"#);
     assert!(matches!(null, Command::Run { params: Some(params), .. } if params.get() == "null"));
 }
@@ -40,10 +34,7 @@ fn the_hash_becomes_an_id() {
         (r#""-1.5""#, "-1.5"),
     ] {
         let line = format!(r#"check {{"hash":{hash}}}"#);
-        assert!(
-            matches!(parse(line.as_bytes()), Command::Check { id } if id == expected),
-            "{line}"
-        );
+        assert!(matches!(parse(line.as_bytes()), Command::Check { id } if id == expected), "{line}");
     }
     for hash in [
         "null",
@@ -64,10 +55,7 @@ fn the_hash_becomes_an_id() {
         r#""\u0031""#,
         r#""--1""#,
     ] {
-        assert_eq!(
-            answer(format!(r#"check {{"hash":{hash}}}"#).as_bytes()),
-            r#"{"error_text":"Hash is not numeric"}"#
-        );
+        assert_eq!(answer(format!(r#"check {{"hash":{hash}}}"#).as_bytes()), r#"{"error_text":"Hash is not numeric"}"#);
     }
     assert_eq!(
         answer(format!(r#"check {{"hash":{}}}"#, "1".repeat(65)).as_bytes()),
@@ -78,71 +66,28 @@ fn the_hash_becomes_an_id() {
 #[test]
 fn the_answers_of_old() {
     for (line, expected) in [
-        (
-            "foo",
-            r#"{"error_text":"UNKNOWN REQUEST 'request_foo': {}"}"#,
-        ),
-        (
-            r#"foo {"a":1}"#,
-            r#"{"error_text":"UNKNOWN REQUEST 'request_foo': {\"a\":1}"}"#,
-        ),
-        (
-            r#"run {"hash":"x","class":"X"}"#,
-            r#"{"error_text":"hash is not numeric"}"#,
-        ),
+        ("foo", r#"{"error_text":"UNKNOWN REQUEST 'request_foo': {}"}"#),
+        (r#"foo {"a":1}"#, r#"{"error_text":"UNKNOWN REQUEST 'request_foo': {\"a\":1}"}"#),
+        (r#"run {"hash":"x","class":"X"}"#, r#"{"error_text":"hash is not numeric"}"#),
         ("run", r#"{"error_text":"hash is not numeric"}"#),
         ("check", r#"{"error_text":"Hash is not numeric"}"#),
         ("free", r#"{"error_text":"Hash not found"}"#),
-        (
-            r#"terminate {"hash":"x"}"#,
-            r#"{"error_text":"Hash not found"}"#,
-        ),
-        (
-            r#"run {"hash":1}"#,
-            r#"{"error_text":"class is not a string"}"#,
-        ),
-        (
-            r#"run {"hash":1,"class":""}"#,
-            r#"{"error_text":"class is empty"}"#,
-        ),
-        (
-            r#"run {"hash":1,"class":"a\u0000"}"#,
-            r#"{"error_text":"class holds a control character"}"#,
-        ),
+        (r#"terminate {"hash":"x"}"#, r#"{"error_text":"Hash not found"}"#),
+        (r#"run {"hash":1}"#, r#"{"error_text":"class is not a string"}"#),
+        (r#"run {"hash":1,"class":""}"#, r#"{"error_text":"class is empty"}"#),
+        (r#"run {"hash":1,"class":"a\u0000"}"#, r#"{"error_text":"class holds a control character"}"#),
         ("run 5", r#"{"error_text":"Malformed JSON: not an object"}"#),
-        (
-            r#"run [1,"X"]"#,
-            r#"{"error_text":"Malformed JSON: not an object"}"#,
-        ),
+        (r#"run [1,"X"]"#, r#"{"error_text":"Malformed JSON: not an object"}"#),
         ("auth", r#"{"error_text":"auth needs a token: auth TOKEN"}"#),
-        (
-            "RUN {}",
-            r#"{"error_text":"UNKNOWN REQUEST 'request_RUN': {}"}"#,
-        ),
+        ("RUN {}", r#"{"error_text":"UNKNOWN REQUEST 'request_RUN': {}"}"#),
     ] {
         assert_eq!(answer(line.as_bytes()), expected, "{line}");
     }
-    for line in [
-        &b"check {"[..],
-        b"check {\"hash\":1,\"hash\":2}",
-        b"check \xff",
-        b"bye {}}",
-        b"check {\"hash\":1}\0",
-    ] {
-        assert!(
-            answer(line).starts_with(r#"{"error_text":"Malformed JSON: "#),
-            "{}",
-            String::from_utf8_lossy(line)
-        );
+    for line in [&b"check {"[..], b"check {\"hash\":1,\"hash\":2}", b"check \xff", b"bye {}}", b"check {\"hash\":1}\0"]
+    {
+        assert!(answer(line).starts_with(r#"{"error_text":"Malformed JSON: "#), "{}", String::from_utf8_lossy(line));
     }
-    assert!(
-        answer(
-            ["check ".to_owned(), "[".repeat(100_000)]
-                .concat()
-                .as_bytes()
-        )
-        .contains("nested deeper than 128")
-    );
+    assert!(answer(["check ".to_owned(), "[".repeat(100_000)].concat().as_bytes()).contains("nested deeper than 128"));
 }
 
 #[test]
@@ -159,12 +104,7 @@ fn the_other_commands() {
 
 #[test]
 fn what_is_repeated_is_bounded_and_clean() {
-    let long = [
-        b"x".repeat(1 << 20),
-        b" \xff\x1b[".to_vec(),
-        b"y".repeat(1 << 20),
-    ]
-    .concat();
+    let long = [b"x".repeat(1 << 20), b" \xff\x1b[".to_vec(), b"y".repeat(1 << 20)].concat();
     let text = answer(&long);
     assert!(text.len() < 2000);
     assert!(text.contains("\u{fffd}\\u001b["));

@@ -1,8 +1,8 @@
 //! The methods, by name.
 
 use super::shapes::{
-    AuthParams, ById, KillParams, Nothing, ReloadParams, RunParams, RunsParams, WaitParams,
-    pool_name, required, required_id,
+    AuthParams, ById, KillParams, Nothing, ReloadParams, RunParams, RunsParams, WaitParams, pool_name, required,
+    required_id,
 };
 use super::{Run, RunsFilter};
 use crate::wire::info::Role;
@@ -20,16 +20,9 @@ pub enum Method {
     /// A run's status now.
     Status { id: String },
     /// A run's status at its end, or at the timeout.
-    Wait {
-        id: String,
-        timeout: Option<Duration>,
-    },
+    Wait { id: String, timeout: Option<Duration> },
     /// Signal a run; after the grace time KILL.
-    Kill {
-        id: String,
-        signal: Option<i32>,
-        grace: Option<Duration>,
-    },
+    Kill { id: String, signal: Option<i32>, grace: Option<Duration> },
     /// Forget an ended run.
     Free { id: String },
     /// Runs, oldest first.
@@ -81,11 +74,7 @@ impl Method {
             | Method::Free { .. }
             | Method::Runs(_)
             | Method::Ping => Role::Run,
-            Method::Pools
-            | Method::List
-            | Method::Info
-            | Method::Reload { .. }
-            | Method::Shutdown => Role::Admin,
+            Method::Pools | Method::List | Method::Info | Method::Reload { .. } | Method::Shutdown => Role::Admin,
         }
     }
 
@@ -101,18 +90,11 @@ impl Method {
             "status" => Method::Status { id: id()? },
             "wait" => {
                 let WaitParams { id, timeout } = read(raw)?;
-                Method::Wait {
-                    id: required_id(id)?,
-                    timeout: timeout.0,
-                }
+                Method::Wait { id: required_id(id)?, timeout: timeout.0 }
             }
             "kill" => {
                 let KillParams { id, signal, grace } = read(raw)?;
-                Method::Kill {
-                    id: required_id(id)?,
-                    signal,
-                    grace: grace.0,
-                }
+                Method::Kill { id: required_id(id)?, signal, grace: grace.0 }
             }
             "free" => Method::Free { id: id()? },
             "runs" => Method::Runs(read::<RunsParams>(raw)?.validate()?),
@@ -120,23 +102,17 @@ impl Method {
             "list" => none().map(|()| Method::List)?,
             "reload" => {
                 let name = required(read::<ReloadParams>(raw)?.name, "name")?;
-                Method::Reload {
-                    name: pool_name(name, "name")?,
-                }
+                Method::Reload { name: pool_name(name, "name")? }
             }
             "ping" => none().map(|()| Method::Ping)?,
             "info" => none().map(|()| Method::Info)?,
             "shutdown" => none().map(|()| Method::Shutdown)?,
-            "auth" => Method::Auth {
-                token: required(read::<AuthParams>(raw)?.token, "token")?,
-            },
+            "auth" => Method::Auth { token: required(read::<AuthParams>(raw)?.token, "token")? },
             _ => return Err(RpcError::unknown_method(name)),
         })
     }
 }
 
 /// All methods there are, for the hint beside an unknown one.
-pub const METHODS: [&str; 13] = [
-    "run", "status", "wait", "kill", "free", "runs", "pools", "list", "reload", "ping", "info",
-    "shutdown", "auth",
-];
+pub const METHODS: [&str; 13] =
+    ["run", "status", "wait", "kill", "free", "runs", "pools", "list", "reload", "ping", "info", "shutdown", "auth"];

@@ -43,26 +43,20 @@ impl RunParams {
         let entry = required(self.entry, "entry")?;
         entry_shape(&entry).map_err(|why| RpcError::invalid_params(format!("`entry` {why}")))?;
         // Clients that write every key send null for the one of the two they do not use.
-        let params = self
-            .params
-            .filter(|params| self.args.is_none() || params.get() != "null");
+        let params = self.params.filter(|params| self.args.is_none() || params.get() != "null");
         if params.is_some() && self.args.is_some() {
             return Err(RpcError::invalid_params(
                 "`params` and `args` together: `params` is for a function, `args` for a script",
             ));
         }
         if self.timeout.0 == Some(Duration::ZERO) {
-            return Err(RpcError::invalid_params(
-                "`timeout` is 0: leave it out for the pool's own",
-            ));
+            return Err(RpcError::invalid_params("`timeout` is 0: leave it out for the pool's own"));
         }
         Ok(Run {
             pool: self.pool.map(|pool| pool_name(pool, "pool")).transpose()?,
             entry,
             params,
-            args: self
-                .args
-                .map(|args| args.into_iter().map(|arg| arg.0).collect()),
+            args: self.args.map(|args| args.into_iter().map(|arg| arg.0).collect()),
             id: self.id.map(|id| run_id(id, "id")).transpose()?,
             env: self.env.map(|env| env.0),
             timeout: self.timeout.0,
@@ -82,13 +76,8 @@ impl ById {
 
 impl RunsParams {
     pub(super) fn validate(self) -> Result<RunsFilter, RpcError> {
-        if self
-            .limit
-            .is_some_and(|limit| limit == 0 || limit > MAX_RUNS)
-        {
-            return Err(RpcError::invalid_params(format!(
-                "`limit` is 1 to {MAX_RUNS}"
-            )));
+        if self.limit.is_some_and(|limit| limit == 0 || limit > MAX_RUNS) {
+            return Err(RpcError::invalid_params(format!("`limit` is 1 to {MAX_RUNS}")));
         }
         Ok(RunsFilter {
             pool: self.pool.map(|pool| pool_name(pool, "pool")).transpose()?,
@@ -111,9 +100,7 @@ fn run_id(id: String, key: &str) -> Result<String, RpcError> {
     if is_run_id(&id) {
         return Ok(id);
     }
-    Err(RpcError::invalid_params(format!(
-        "`{key}` is not a run's id: 1 to {MAX_ID} of A-Z a-z 0-9 . _ : -"
-    )))
+    Err(RpcError::invalid_params(format!("`{key}` is not a run's id: 1 to {MAX_ID} of A-Z a-z 0-9 . _ : -")))
 }
 
 pub(super) fn pool_name(name: String, key: &str) -> Result<String, RpcError> {

@@ -24,10 +24,9 @@ fn refusal(name: &str, params: &str) -> String {
 
 #[test]
 fn a_full_run() {
-    let run = run(
-        r#"{"pool":"billing","entry":"App\\Jobs\\Invoice","params":{"n" :1e999},"id":"inv:7","env":{"A":"=b"},
-        "timeout":"5m","kill_timeout":250,"output":"capture","stdin":"a\u0000b","wait":true}"#,
-    );
+    let run =
+        run(r#"{"pool":"billing","entry":"App\\Jobs\\Invoice","params":{"n" :1e999},"id":"inv:7","env":{"A":"=b"},
+        "timeout":"5m","kill_timeout":250,"output":"capture","stdin":"a\u0000b","wait":true}"#);
     assert_eq!(run.pool.as_deref(), Some("billing"));
     assert_eq!(run.entry, "App\\Jobs\\Invoice");
     assert_eq!(run.params.unwrap().get(), r#"{"n" :1e999}"#);
@@ -47,10 +46,7 @@ fn null_is_absence_but_for_params() {
         r#"{"entry":"e","pool":null,"args":null,"id":null,"env":null,"timeout":null,"output":null,"stdin":null,"wait":null}"#,
     );
     assert!(bare.params.is_none() && bare.args.is_none() && bare.timeout.is_none() && !bare.wait);
-    assert_eq!(
-        run(r#"{"entry":"e","params":null}"#).params.unwrap().get(),
-        "null"
-    );
+    assert_eq!(run(r#"{"entry":"e","params":null}"#).params.unwrap().get(), "null");
     let script = run(r#"{"entry":"e","params":null,"args":["a"]}"#);
     assert!(script.params.is_none());
     assert_eq!(script.args.unwrap(), ["a"]);
@@ -61,96 +57,37 @@ fn a_refusal_names_the_key() {
     for (params, part) in [
         (r#"{}"#, "`entry` is missing"),
         (r#"{"entry":""}"#, "`entry` is empty"),
-        (
-            r#"{"entry":"a\u0007"}"#,
-            "`entry` holds a control character",
-        ),
-        (
-            r#"{"entry":"a\u0085"}"#,
-            "`entry` holds a control character",
-        ),
-        (
-            r#"{"entry":5}"#,
-            "`entry`: invalid type: integer `5`, expected a string",
-        ),
-        (
-            r#"{"entry":"e","tiemout":1}"#,
-            r#"unknown key "tiemout", did you mean "timeout"?"#,
-        ),
-        (
-            r#"{"entry":"e","Timeout":1}"#,
-            r#"unknown key "Timeout", did you mean "timeout"?"#,
-        ),
-        (
-            r#"{"entry":"e","colour":1}"#,
-            r#"unknown key "colour", known are pool, entry, params"#,
-        ),
+        (r#"{"entry":"a\u0007"}"#, "`entry` holds a control character"),
+        (r#"{"entry":"a\u0085"}"#, "`entry` holds a control character"),
+        (r#"{"entry":5}"#, "`entry`: invalid type: integer `5`, expected a string"),
+        (r#"{"entry":"e","tiemout":1}"#, r#"unknown key "tiemout", did you mean "timeout"?"#),
+        (r#"{"entry":"e","Timeout":1}"#, r#"unknown key "Timeout", did you mean "timeout"?"#),
+        (r#"{"entry":"e","colour":1}"#, r#"unknown key "colour", known are pool, entry, params"#),
         (r#"{"entry":"e","entry":"f"}"#, "`entry` is there twice"),
-        (
-            r#"{"entry":"e","params":1,"params":2}"#,
-            "`params` is there twice",
-        ),
-        (
-            r#"{"entry":"e","params":1,"args":[]}"#,
-            "`params` and `args` together",
-        ),
+        (r#"{"entry":"e","params":1,"params":2}"#, "`params` is there twice"),
+        (r#"{"entry":"e","params":1,"args":[]}"#, "`params` and `args` together"),
         (r#"{"entry":"e","args":["a\u0000"]}"#, "`args`: holds a NUL"),
         (r#"{"entry":"e","args":"a"}"#, "`args`: invalid type"),
-        (
-            r#"{"entry":"e","env":{"":"x"}}"#,
-            r#"`env`: "" cannot be a variable's name"#,
-        ),
-        (
-            r#"{"entry":"e","env":{"A=B":"x"}}"#,
-            r#"`env`: "A=B" cannot"#,
-        ),
-        (
-            r#"{"entry":"e","env":{"A":"\u0000"}}"#,
-            r#"`env`: "A" holds a NUL"#,
-        ),
-        (
-            r#"{"entry":"e","env":{"A":"1","A":"2"}}"#,
-            r#"`env`: "A" is there twice"#,
-        ),
+        (r#"{"entry":"e","env":{"":"x"}}"#, r#"`env`: "" cannot be a variable's name"#),
+        (r#"{"entry":"e","env":{"A=B":"x"}}"#, r#"`env`: "A=B" cannot"#),
+        (r#"{"entry":"e","env":{"A":"\u0000"}}"#, r#"`env`: "A" holds a NUL"#),
+        (r#"{"entry":"e","env":{"A":"1","A":"2"}}"#, r#"`env`: "A" is there twice"#),
         (r#"{"entry":"e","env":{"A":1}}"#, "`env`: invalid type"),
-        (
-            r#"{"entry":"e","timeout":"soon"}"#,
-            r#"`timeout`: "soon" is not a duration such as 500ms"#,
-        ),
-        (
-            r#"{"entry":"e","timeout":-1}"#,
-            "`timeout`: invalid type: integer `-1`",
-        ),
+        (r#"{"entry":"e","timeout":"soon"}"#, r#"`timeout`: "soon" is not a duration such as 500ms"#),
+        (r#"{"entry":"e","timeout":-1}"#, "`timeout`: invalid type: integer `-1`"),
         (r#"{"entry":"e","timeout":1e999}"#, "`timeout`: "),
         (r#"{"entry":"e","timeout":0}"#, "`timeout` is 0"),
-        (
-            r#"{"entry":"e","output":"syslog"}"#,
-            "`output`: unknown variant `syslog`, expected one of `log`",
-        ),
+        (r#"{"entry":"e","output":"syslog"}"#, "`output`: unknown variant `syslog`, expected one of `log`"),
         (r#"{"entry":"e","wait":"yes"}"#, "`wait`: invalid type"),
-        (
-            r#"{"entry":"e","id":"a b"}"#,
-            "`id` is not a run's id: 1 to 64 of",
-        ),
-        (
-            r#"{"entry":"e","pool":"-x"}"#,
-            "`pool` is not a pool's name",
-        ),
+        (r#"{"entry":"e","id":"a b"}"#, "`id` is not a run's id: 1 to 64 of"),
+        (r#"{"entry":"e","pool":"-x"}"#, "`pool` is not a pool's name"),
         (r#"["p","e"]"#, "params are given by name"),
     ] {
         let message = refusal("run", params);
         assert!(message.contains(part), "{params}: {message}");
     }
-    assert!(
-        refusal("run", &format!(r#"{{"entry":"{}"}}"#, "a".repeat(256)))
-            .contains("longer than 255")
-    );
-    assert_eq!(
-        run(&format!(r#"{{"entry":"{}"}}"#, "a".repeat(255)))
-            .entry
-            .len(),
-        255
-    );
+    assert!(refusal("run", &format!(r#"{{"entry":"{}"}}"#, "a".repeat(256))).contains("longer than 255"));
+    assert_eq!(run(&format!(r#"{{"entry":"{}"}}"#, "a".repeat(255))).entry.len(), 255);
 }
 
 #[test]
@@ -173,38 +110,19 @@ fn the_other_methods() {
     assert!(matches!(method("status", r#"{"id":"a"}"#), Ok(Method::Status { id }) if id == "a"));
     assert!(matches!(
         method("wait", r#"{"id":"a","timeout":0}"#),
-        Ok(Method::Wait {
-            timeout: Some(Duration::ZERO),
-            ..
-        })
+        Ok(Method::Wait { timeout: Some(Duration::ZERO), .. })
     ));
-    assert!(matches!(
-        method("wait", r#"{"id":"a"}"#),
-        Ok(Method::Wait { timeout: None, .. })
-    ));
+    assert!(matches!(method("wait", r#"{"id":"a"}"#), Ok(Method::Wait { timeout: None, .. })));
     for signal in [r#""TERM""#, r#""sigterm""#, r#""15""#, "15"] {
-        match method(
-            "kill",
-            &format!(r#"{{"id":"a","signal":{signal},"grace":"1s"}}"#),
-        ) {
+        match method("kill", &format!(r#"{{"id":"a","signal":{signal},"grace":"1s"}}"#)) {
             Ok(Method::Kill { signal, grace, .. }) => {
                 assert_eq!((signal, grace), (Some(15), Some(Duration::from_secs(1))));
             }
             other => panic!("{signal}: {other:?}"),
         }
     }
-    assert!(matches!(
-        method("kill", r#"{"id":"a"}"#),
-        Ok(Method::Kill {
-            signal: None,
-            grace: None,
-            ..
-        })
-    ));
-    assert!(matches!(
-        method("kill", r#"{"id":"a","signal":null}"#),
-        Ok(Method::Kill { signal: None, .. })
-    ));
+    assert!(matches!(method("kill", r#"{"id":"a"}"#), Ok(Method::Kill { signal: None, grace: None, .. })));
+    assert!(matches!(method("kill", r#"{"id":"a","signal":null}"#), Ok(Method::Kill { signal: None, .. })));
     for signal in ["0", "-9", "65", "32", r#""STOPP""#, "9.0", "[]", "true"] {
         let message = refusal("kill", &format!(r#"{{"id":"a","signal":{signal}}}"#));
         assert!(message.starts_with("`signal`: "), "{message}");
@@ -224,12 +142,8 @@ fn the_other_methods() {
     assert!(refusal("runs", r#"{"limit":1001}"#).contains("1 to 1000"));
     assert!(refusal("runs", r#"{"limit":0}"#).contains("1 to 1000"));
     assert!(refusal("runs", r#"{"state":"dead"}"#).contains("`state`: unknown variant"));
-    assert!(
-        matches!(method("reload", r#"{"name":"p"}"#), Ok(Method::Reload { name }) if name == "p")
-    );
-    assert!(
-        matches!(method("auth", r#"{"token":"t"}"#), Ok(Method::Auth { token }) if token == "t")
-    );
+    assert!(matches!(method("reload", r#"{"name":"p"}"#), Ok(Method::Reload { name }) if name == "p"));
+    assert!(matches!(method("auth", r#"{"token":"t"}"#), Ok(Method::Auth { token }) if token == "t"));
     assert!(refusal("ping", r#"{"x":1}"#).contains("there are no params"));
     for name in ["pools", "list", "ping", "info", "shutdown"] {
         for params in ["{}", "[]", "[ ]"] {
@@ -248,10 +162,7 @@ fn the_list_of_methods_is_what_is_parsed() {
         }
     }
     let error = Method::parse("stauts", None).unwrap_err();
-    assert_eq!(
-        (error.code, error.message.as_str()),
-        (-32601, r#"no method "stauts", did you mean "status"?"#)
-    );
+    assert_eq!((error.code, error.message.as_str()), (-32601, r#"no method "stauts", did you mean "status"?"#));
 }
 
 #[test]
@@ -268,14 +179,8 @@ fn roles() {
     for name in ["pools", "list", "info", "shutdown"] {
         assert_eq!(role(name), Ok(Role::Admin), "{name}");
     }
-    assert_eq!(
-        method("reload", r#"{"name":"p"}"#).unwrap().role(),
-        Role::Admin
-    );
-    assert_eq!(
-        method("auth", r#"{"token":"p"}"#).unwrap().role(),
-        Role::None
-    );
+    assert_eq!(method("reload", r#"{"name":"p"}"#).unwrap().role(), Role::Admin);
+    assert_eq!(method("auth", r#"{"token":"p"}"#).unwrap().role(), Role::None);
     assert!(Role::None < Role::Run && Role::Run < Role::Admin);
 }
 

@@ -23,15 +23,11 @@ const MEMBERS: [&str; 4] = ["jsonrpc", "id", "method", "params"];
 
 impl Envelope<'_> {
     pub(super) fn call(self) -> Call {
-        let id_is_valid = self
-            .id
-            .is_none_or(|id| id.get() == "null" || !id.get().starts_with(['{', '[', 't', 'f']));
+        let id_is_valid = self.id.is_none_or(|id| id.get() == "null" || !id.get().starts_with(['{', '[', 't', 'f']));
         let method = if id_is_valid {
             self.method()
         } else {
-            Err(RpcError::invalid_request(
-                "`id` is not a string, a number or null",
-            ))
+            Err(RpcError::invalid_request("`id` is not a string, a number or null"))
         };
         // Without a readable request there is no telling a notification from a call: it is answered.
         let invalid = matches!(&method, Err(error) if error.code == RpcError::INVALID_REQUEST);
@@ -50,14 +46,8 @@ impl Envelope<'_> {
         if self.jsonrpc.and_then(string).as_deref() != Some("2.0") {
             return Err(RpcError::invalid_request("`jsonrpc` is not \"2.0\""));
         }
-        let name = self
-            .method
-            .and_then(string)
-            .ok_or_else(|| RpcError::invalid_request("`method` is not a string"))?;
-        if self
-            .params
-            .is_some_and(|params| !params.get().starts_with(['{', '[']))
-        {
+        let name = self.method.and_then(string).ok_or_else(|| RpcError::invalid_request("`method` is not a string"))?;
+        if self.params.is_some_and(|params| !params.get().starts_with(['{', '['])) {
             return Err(RpcError::invalid_request("`params` is not an object"));
         }
         Method::parse(&name, self.params)
@@ -90,16 +80,12 @@ impl<'de> Deserialize<'de> for Envelope<'de> {
                         "method" => &mut envelope.method,
                         "params" => &mut envelope.params,
                         unknown => {
-                            envelope
-                                .wrong
-                                .get_or_insert_with(|| unknown_key(unknown, &MEMBERS));
+                            envelope.wrong.get_or_insert_with(|| unknown_key(unknown, &MEMBERS));
                             continue;
                         }
                     };
                     if member.replace(value).is_some() {
-                        envelope
-                            .wrong
-                            .get_or_insert_with(|| format!("`{key}` is there twice"));
+                        envelope.wrong.get_or_insert_with(|| format!("`{key}` is there twice"));
                     }
                 }
                 Ok(envelope)

@@ -22,18 +22,8 @@ fn id(call: &Call) -> Option<&str> {
 
 #[test]
 fn ids_are_echoed_as_they_came() {
-    for raw in [
-        "1",
-        "1.50",
-        "-0",
-        "1e400",
-        "\"a\\u0041\"",
-        "null",
-        "12345678901234567890123",
-    ] {
-        let call = call(&format!(
-            r#"{{"jsonrpc":"2.0","method":"ping","id":{raw}}}"#
-        ));
+    for raw in ["1", "1.50", "-0", "1e400", "\"a\\u0041\"", "null", "12345678901234567890123"] {
+        let call = call(&format!(r#"{{"jsonrpc":"2.0","method":"ping","id":{raw}}}"#));
         assert_eq!(id(&call), Some(raw));
         assert!(call.method.is_ok());
     }
@@ -49,44 +39,22 @@ fn an_invalid_request_is_answered_with_its_id_where_there_is_one() {
         (r#"{"method":"ping","id":"x"}"#, "\"x\""),
         (r#"{"jsonrpc":2.0,"method":"ping","id":3}"#, "3"),
         (r#"{"jsonrpc":"2.0","id":3}"#, "3"),
-        (
-            r#"{"jsonrpc":"2.0","method":"ping","params":"bar","id":3}"#,
-            "3",
-        ),
-        (
-            r#"{"jsonrpc":"2.0","method":"ping","params":null,"id":3}"#,
-            "3",
-        ),
+        (r#"{"jsonrpc":"2.0","method":"ping","params":"bar","id":3}"#, "3"),
+        (r#"{"jsonrpc":"2.0","method":"ping","params":null,"id":3}"#, "3"),
         (r#"{"jsonrpc":"2.0","method":"ping","id":[]}"#, "null"),
         (r#"{"jsonrpc":"2.0","method":"ping","id":{}}"#, "null"),
         (r#"{"jsonrpc":"2.0","method":"ping","id":true}"#, "null"),
-        (
-            r#"{"jsonrpc":"2.0","method":"ping","parms":{},"id":3}"#,
-            "3",
-        ),
-        (
-            r#"{"jsonrpc":"2.0","method":"ping","method":"info","id":3}"#,
-            "3",
-        ),
-        (
-            r#"{"jsonrpc":"2.0","method":"ping","meth\u006fd":"info","id":3}"#,
-            "3",
-        ),
+        (r#"{"jsonrpc":"2.0","method":"ping","parms":{},"id":3}"#, "3"),
+        (r#"{"jsonrpc":"2.0","method":"ping","method":"info","id":3}"#, "3"),
+        (r#"{"jsonrpc":"2.0","method":"ping","meth\u006fd":"info","id":3}"#, "3"),
         ("{}", "null"),
     ] {
         let call = call(line);
-        assert_eq!(
-            call.method.as_ref().unwrap_err().code,
-            RpcError::INVALID_REQUEST,
-            "{line}"
-        );
+        assert_eq!(call.method.as_ref().unwrap_err().code, RpcError::INVALID_REQUEST, "{line}");
         assert_eq!(id(&call), Some(expected), "{line}");
     }
     let typo = call(r#"{"jsonrpc":"2.0","method":"ping","parms":{},"id":3}"#);
-    assert_eq!(
-        typo.method.unwrap_err().message,
-        r#"unknown key "parms", did you mean "params"?"#
-    );
+    assert_eq!(typo.method.unwrap_err().message, r#"unknown key "parms", did you mean "params"?"#);
 }
 
 #[test]
@@ -114,35 +82,17 @@ fn batches() {
     ) else {
         panic!("no batch")
     };
-    let seen: Vec<_> = calls
-        .iter()
-        .map(|call| (id(call), call.method.as_ref().err().map(|error| error.code)))
-        .collect();
+    let seen: Vec<_> =
+        calls.iter().map(|call| (id(call), call.method.as_ref().err().map(|error| error.code))).collect();
     let refused = (Some("null"), Some(-32600));
-    assert_eq!(
-        seen,
-        [
-            (Some("1"), None),
-            refused,
-            refused,
-            (None, None),
-            refused,
-            refused
-        ]
-    );
+    assert_eq!(seen, [(Some("1"), None), refused, refused, (None, None), refused, refused]);
 
     assert_eq!(invalid(b"[]").code, -32600);
     assert_eq!(invalid(b" [ ] ").code, -32600);
-    assert_eq!(
-        invalid(br#"[{"jsonrpc":"2.0","method":"ping","id":1},{"jsonrpc"]"#).code,
-        -32700
-    );
+    assert_eq!(invalid(br#"[{"jsonrpc":"2.0","method":"ping","id":1},{"jsonrpc"]"#).code, -32700);
     let of = |n: usize| format!("[{}]", vec!["1"; n].join(","));
     assert!(matches!(parse(of(1000).as_bytes()), Incoming::Batch(calls) if calls.len() == 1000));
-    assert_eq!(
-        invalid(of(1001).as_bytes()).message,
-        "a batch is at most 1000 calls"
-    );
+    assert_eq!(invalid(of(1001).as_bytes()).message, "a batch is at most 1000 calls");
     assert_eq!(invalid(of(500_000).as_bytes()).code, -32600);
     assert_eq!(invalid(format!("{},", of(1001)).as_bytes()).code, -32700);
 }
@@ -179,11 +129,7 @@ fn answers_are_one_line_each() {
     let mut out = Vec::new();
     write_result(&mut out, RawValue::NULL, &json!({"a": "x\ny"}));
     out.push(b'\n');
-    write_error(
-        &mut out,
-        RawValue::TRUE,
-        &RpcError::queue_full("pool \"p\":\n64 run and 1000 wait"),
-    );
+    write_error(&mut out, RawValue::TRUE, &RpcError::queue_full("pool \"p\":\n64 run and 1000 wait"));
     let text = String::from_utf8(out).unwrap();
     assert_eq!(
         text,
@@ -214,12 +160,7 @@ fn codes_and_kinds_are_each_there_once() {
     kinds.sort_unstable();
     kinds.dedup();
     assert_eq!((codes.len(), kinds.len()), (there, there));
-    assert!(
-        RpcError::ALL
-            .iter()
-            .filter(|(code, _)| *code > -32600)
-            .all(|(code, _)| (-32014..=-32000).contains(code))
-    );
+    assert!(RpcError::ALL.iter().filter(|(code, _)| *code > -32600).all(|(code, _)| (-32014..=-32000).contains(code)));
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
@@ -233,12 +174,8 @@ fn any_json() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(4, 32, 6, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-            prop::collection::btree_map(
-                "id|method|params|jsonrpc|entry|timeout|\\PC{0,4}",
-                inner,
-                0..6
-            )
-            .prop_map(|map| Value::Object(map.into_iter().collect())),
+            prop::collection::btree_map("id|method|params|jsonrpc|entry|timeout|\\PC{0,4}", inner, 0..6)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
         ]
     })
 }

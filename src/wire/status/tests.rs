@@ -24,16 +24,12 @@ fn all_keys_are_there_in_the_contracts_order() {
 
 #[test]
 fn a_result_is_spliced_as_it_came() {
-    let raw: Box<RawValue> =
-        serde_json::from_str(r#"{"b" : 1e999, "a":[1.0,12345678901234567890123]}"#).unwrap();
+    let raw: Box<RawValue> = serde_json::from_str(r#"{"b" : 1e999, "a":[1.0,12345678901234567890123]}"#).unwrap();
     let mut status = Status::new("a", "p", "e", State::Exited);
     status.result = Some(Cow::Borrowed(&raw));
     status.duplicate = Some(true);
     let json = serde_json::to_string(&status).unwrap();
-    assert!(
-        json.contains(r#""result":{"b" : 1e999, "a":[1.0,12345678901234567890123]},"error""#),
-        "{json}"
-    );
+    assert!(json.contains(r#""result":{"b" : 1e999, "a":[1.0,12345678901234567890123]},"error""#), "{json}");
     assert!(json.ends_with(r#","duplicate":true}"#));
 }
 
@@ -41,21 +37,10 @@ fn a_result_is_spliced_as_it_came() {
 fn states_are_words() {
     for state in State::ALL {
         assert_eq!(state.to_string().parse::<State>(), Ok(state));
-        assert_eq!(
-            serde_json::to_string(&state).unwrap(),
-            format!("\"{state}\"")
-        );
-        assert_eq!(
-            state.is_final(),
-            matches!(state, State::Exited | State::Failed | State::Unknown)
-        );
+        assert_eq!(serde_json::to_string(&state).unwrap(), format!("\"{state}\""));
+        assert_eq!(state.is_final(), matches!(state, State::Exited | State::Failed | State::Unknown));
     }
-    assert!(
-        "Exited"
-            .parse::<State>()
-            .unwrap_err()
-            .contains("queued, starting")
-    );
+    assert!("Exited".parse::<State>().unwrap_err().contains("queued, starting"));
 }
 
 fn text() -> impl Strategy<Value = Cow<'static, str>> {
