@@ -1,1 +1,191 @@
-//! (coming)
+//! The program as seen from a terminal: one file a subcommand, and what they share.
+//!
+//! A subcommand's file holds its arguments (clap), its `execute` and how its answer looks.
+//! Shared: `dirs` (which daemon), `client` (the connection), `terminal`, `escape`,
+//! `columns` and `human` (how things look). `main.rs` turns [`Error`] into exit codes.
+
+mod client;
+mod columns;
+mod completions;
+mod dirs;
+mod error;
+mod escape;
+mod free;
+mod human;
+mod info;
+mod interrupt;
+mod kill;
+mod list;
+mod outcome;
+mod params;
+mod ping;
+mod pools;
+mod reload;
+mod run;
+mod runs;
+mod schema;
+mod serve;
+mod shutdown;
+mod status;
+mod table;
+mod terminal;
+mod validate;
+mod wait;
+
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use client::{Client, Manner, Nothing};
+pub use error::Error;
+use terminal::Terminal;
+pub use terminal::message;
+
+use crate::settings::Dirs;
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done
+  1  failed; the reason is on stderr
+  2  wrong usage
+  3  no daemon
+  `run --wait` ends with the run's own exit code, 128+n if signal n ended it.
+  130 after Ctrl-C while waiting: the run goes on.
+
+With --json stdout is one JSON document: what the daemon answered, or
+{\"error\": {\"code\", \"kind\", \"message\"}}. Messages go to stderr either way.
+
+Times are given as 500ms, 10s, 5m, 1h, 2d; a bare number is milliseconds.
+
+Start:  preforkd serve app.json
+Then:   preforkd run POOL ENTRY --wait";
+
+/// Keeps your application loaded and forks a process from it for every run
+#[derive(Debug, Parser)]
+#[command(name = "preforkd", version, after_help = AFTER_HELP, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Args)]
+struct Global {
+    /// The daemon's folder: socket, table, journal, logs [default: /run/preforkd and
+    /// /var/lib/preforkd as root, else $XDG_RUNTIME_DIR/preforkd and $XDG_STATE_HOME/preforkd]
+    #[arg(long, global = true, env = "PREFORKD_DIR", value_name = "DIR", display_order = 900)]
+    dir: Option<PathBuf>,
+
+    /// Print one JSON document instead of text
+    #[arg(long, global = true, display_order = 901)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Run(Box<run::Run>),
+    Status(status::Show),
+    Wait(wait::Wait),
+    Kill(kill::Kill),
+    Free(free::Free),
+    Runs(runs::Runs),
+    Pools(pools::Pools),
+    #[command(visible_alias = "ls")]
+    List(list::List),
+    Reload(reload::Reload),
+    Ping(ping::Ping),
+    Info(info::Info),
+    Validate(validate::Validate),
+    Schema(schema::Schema),
+    Shutdown(shutdown::Shutdown),
+    Table(table::Table),
+    Completions(completions::Completions),
+}
+
+/// What every subcommand is given beside its own arguments.
+#[derive(Debug)]
+struct Context {
+    dir: Option<PathBuf>,
+    json: bool,
+    terminal: Terminal,
+}
+
+impl Context {
+    fn dirs(&self) -> Result<Dirs, Error> {
+        dirs::resolve(self.dir.as_deref())
+    }
+
+    fn client(&self) -> Result<Client, Error> {
+        Client::connect(self.dirs()?.socket())
+    }
+}
+
+/// Reads the command line.
+///
+/// # Errors
+/// clap's own, which prints itself; `--help` and `--version` come this way too.
+pub fn parse() -> Result<Cli, clap::Error> {
+    Cli::try_parse().map_err(explain)
+}
+
+/// The verbs of workers are kept free for them; say so instead of guessing at a typo.
+fn explain(error: clap::Error) -> clap::Error {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(verb)) if ["start", "stop", "restart", "logs"].contains(&verb.as_str()) => {
+            Cli::command().error(
+                ErrorKind::InvalidSubcommand,
+                format!(
+                    "`{verb}` is kept for long-running workers, which this version does not have; \
+                     for runs see `preforkd run`, `kill` and `status`"
+                ),
+            )
+        }
+        _ => error,
+    }
+}
+
+impl Cli {
+    /// Whether stdout is to hold JSON alone.
+    pub fn wants_json(&self) -> bool {
+        self.global.json
+    }
+
+    /// Does what was asked; the exit code, 0 but for `run --wait` and the daemon itself.
+    ///
+    /// # Errors
+    /// Whatever kept it from being done, see [`Error`].
+    pub fn execute(self) -> Result<u8, Error> {
+        let context = Context { dir: self.global.dir, json: self.global.json, terminal: Terminal::of_stdout() };
+        match self.command {
+            Command::Serve(command) => command.execute(&context),
+            Command::Run(command) => command.execute(&context),
+            Command::Status(command) => command.execute(&context),
+            Command::Wait(command) => command.execute(&context),
+            Command::Kill(command) => command.execute(&context),
+            Command::Free(command) => command.execute(&context),
+            Command::Runs(command) => command.execute(&context),
+            Command::Pools(command) => command.execute(&context),
+            Command::List(command) => command.execute(&context),
+            Command::Reload(command) => command.execute(&context),
+            Command::Ping(command) => command.execute(&context),
+            Command::Info(command) => command.execute(&context),
+            Command::Validate(command) => command.execute(&context),
+            Command::Schema(command) => command.execute(&context),
+            Command::Shutdown(command) => command.execute(&context),
+            Command::Table(command) => command.execute(&context),
+            Command::Completions(command) => command.execute(&context),
+        }
+    }
+}
+
+/// The params of every method that takes an id and nothing else.
+#[derive(Debug, serde::Serialize)]
+struct ById<'a> {
+    id: &'a str,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,335 @@
-//! (coming)
+//! The keeper: parent and subreaper of everything, so that anything else may die.
+//!
+//! It holds descriptors for the master (the fd store), writes each exit into the shared table's ring before it
+//! reaps, and starts a new master when the master dies. It parses no request, reads no process file and has one
+//! thread; it fits on a few screens, so that it has no reason to crash. Nothing else may enter this folder.
+
+mod reaper;
+mod store;
+
+use std::ffi::OsString;
+use std::io::{self, IoSlice, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use reaper::Reaper;
+use store::Store;
+
+use crate::settings::ServeOptions;
+use crate::sys::clock::monotonic_ns;
+use crate::sys::eventfd::EventFd;
+use crate::sys::files::{self, DirLock, LockError};
+use crate::sys::pidfd::PidFd;
+use crate::sys::reap::{Exit, How};
+use crate::sys::signals::{Delivered, Signals};
+use crate::sys::spawn::{Program, SpawnError, spawn};
+use crate::sys::{poll, process, seqpacket};
+use crate::table::Table;
+use crate::wire::control::{self, ToKeeper, ToMaster};
+
+const SIGHUP: i32 = 1;
+const SIGINT: i32 = 2;
+const SIGKILL: i32 = 9;
+const SIGTERM: i32 = 15;
+const SIGCHLD: i32 = 17;
+
+/// How long beyond its own deadline a master may take to shut down before it is killed.
+const SHUTDOWN_SLACK: Duration = Duration::from_secs(2);
+/// A master that lived for less than this is started again only after a pause.
+const SHORT_LIFE: Duration = Duration::from_secs(1);
+/// The pause doubles from the first to the second.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// Why a daemon could not start, or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum KeeperError {
+    /// Another one serves this directory.
+    #[error("preforkd is already running on {dir}{}; stop it with `preforkd --dir {dir} shutdown`, or name another directory with --dir", pid.map(|p| format!(" (pid {p})")).unwrap_or_default())]
+    AlreadyRunning {
+        /// The directory.
+        dir: String,
+        /// The first one's pid, where it could be read.
+        pid: Option<u32>,
+    },
+    /// A system call failed.
+    #[error("{doing}: {source}")]
+    System {
+        /// What was being done.
+        doing: String,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// The master's program could not be started.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+}
+
+struct Master {
+    pid: u32,
+    handle: PidFd,
+    control: OwnedFd,
+    started_at: u64,
+    quit: Option<u8>,
+}
+
+struct Keeper<'a> {
+    options: &'a ServeOptions,
+    table: Table,
+    signals: Signals,
+    wake: EventFd,
+    store: Store,
+    reaper: Reaper,
+    master: Option<Master>,
+    /// A master has been ready: from now on another one follows when it dies.
+    served: bool,
+    short_lives: u32,
+    restart_at: Option<u64>,
+    /// Shutting down; the master is killed at this time, ns monotonic.
+    stop_by: Option<u64>,
+}
+
+/// Runs a daemon in the foreground until it is told to stop. Returns the exit code.
+pub fn serve(options: &ServeOptions) -> Result<u8, KeeperError> {
+    let system = |doing: &str| {
+        let doing = doing.to_owned();
+        move |source| KeeperError::System { doing, source }
+    };
+    for dir in [&options.dirs.runtime, &options.dirs.state] {
+        files::private_dir(dir).map_err(system("preparing the directory"))?;
+    }
+    files::private_dir(&options.dirs.logs()).map_err(system("preparing the directory of logs"))?;
+    let lock = DirLock::take(&options.dirs.lock()).map_err(|e| match e {
+        LockError::Held(pid) => KeeperError::AlreadyRunning { dir: options.dirs.runtime.display().to_string(), pid },
+        LockError::Io(source) => KeeperError::System { doing: "locking the directory".into(), source },
+    })?;
+    process::become_subreaper().map_err(system("becoming the subreaper"))?;
+    process::raise_open_files().map_err(system("raising the limit of open files"))?;
+    let signals = Signals::take(&[SIGHUP, SIGINT, SIGTERM, SIGCHLD]).map_err(system("blocking signals"))?;
+    let table = Table::open(&options.dirs.table(), true).map_err(system("opening the shared table"))?;
+    table.set_keeper(std::process::id());
+    let wake = EventFd::new().map_err(system("making an eventfd"))?;
+    let mut store = Store::default();
+    let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map_err(system("copying a descriptor"));
+    store.put("wake".into(), copy(wake.as_fd())?);
+    store.put("lock".into(), copy(lock.file().as_fd())?);
+    process::set_name("preforkd-keeper");
+    let mut keeper = Keeper {
+        options,
+        table,
+        signals,
+        wake,
+        store,
+        reaper: Reaper::default(),
+        master: None,
+        served: false,
+        short_lives: 0,
+        restart_at: None,
+        stop_by: None,
+    };
+    keeper.start_master()?;
+    let code = keeper.run().map_err(system("waiting for events"))?;
+    keeper.end_everybody();
+    // A socket left behind would only tell clients that nobody listens in a more confusing way.
+    let _ = std::fs::remove_file(options.dirs.socket());
+    Ok(code)
+}
+
+impl Keeper<'_> {
+    fn run(&mut self) -> io::Result<u8> {
+        loop {
+            let now = monotonic_ns();
+            let next = [self.reaper.sweep_at, self.restart_at, self.stop_by].into_iter().flatten().min();
+            let timeout = next.map(|at| Duration::from_nanos(at.saturating_sub(now)));
+            let control = self.master.as_ref().map_or(self.signals.as_fd(), |m| m.control.as_fd());
+            let [signalled, spoken] = poll::readable([self.signals.as_fd(), control], timeout)?;
+            if spoken {
+                self.listen();
+            }
+            let mut died = None;
+            if signalled {
+                while let Some(signal) = self.signals.next()? {
+                    match signal {
+                        Delivered { signal: SIGCHLD, pid } => {
+                            let master = self.master.as_ref().map(|m| m.pid);
+                            died = self.reaper.named(&self.table, pid, master)?.or(died);
+                        }
+                        Delivered { signal: SIGHUP, .. } => self.tell(&ToMaster::Reload),
+                        Delivered { .. } => self.stop(),
+                    }
+                }
+            }
+            let now = monotonic_ns();
+            if self.reaper.sweep_at.is_some_and(|at| at <= now) && died.is_none() {
+                died = self.reaper.sweep(&self.table, self.master.as_ref().map(|m| m.pid))?;
+            }
+            if self.table.ring_writer().wake_needed() {
+                self.wake.signal()?;
+            }
+            if let Some(exit) = died
+                && let Some(code) = self.master_died(&exit)
+            {
+                return Ok(code);
+            }
+            if self.stop_by.is_some_and(|at| at <= now) {
+                self.say("the master did not shut down in time: killing it");
+                return Ok(1);
+            }
+            if self.restart_at.is_some_and(|at| at <= now) {
+                self.restart_at = None;
+                if let Err(e) = self.start_master() {
+                    self.say(&format!("{e}; trying again in 5 s"));
+                    self.restart_at = Some(now + PAUSE.1.as_nanos() as u64);
+                }
+            }
+        }
+    }
+
+    fn start_master(&mut self) -> Result<(), KeeperError> {
+        let failed = |source| KeeperError::System { doing: "starting the master".into(), source };
+        let (ours, theirs) = seqpacket::pair().map_err(failed)?;
+        let mut argv: Vec<OsString> = std::env::args_os().collect();
+        // The binary we are, even when its file has been replaced or removed meanwhile.
+        argv.splice(..1, ["/proc/self/exe".into()]);
+        let env = std::env::vars_os()
+            .filter(|(k, _)| k != control::MASTER_ENV)
+            .chain([(control::MASTER_ENV.into(), control::MASTER_FD.to_string().into())])
+            .collect();
+        let fds = vec![(theirs.as_fd(), control::MASTER_FD)];
+        let (pid, handle) = spawn(&Program { argv, env, fds, ..Program::default() })?;
+        self.master = Some(Master { pid, handle, control: ours, started_at: monotonic_ns(), quit: None });
+        if let Some(master) = &self.master {
+            let why = if self.served { "restart" } else { "" };
+            let begun = self.store.send(master.control.as_fd()).and_then(|()| {
+                let message = ToMaster::Begin(why.into()).encode();
+                seqpacket::send(master.control.as_fd(), &[IoSlice::new(&message)], &[], true)
+            });
+            // A master that dies while it is told is restarted when its exit is seen.
+            if let Err(e) = begun {
+                self.say(&format!("handing the kept descriptors to the master: {e}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes everything that the master has said.
+    fn listen(&mut self) {
+        let Some(master) = &mut self.master else { return };
+        let mut batch = seqpacket::Batch::new(16, control::MAX);
+        loop {
+            let received = match batch.receive(master.control.as_fd()) {
+                Ok(received) => received,
+                Err(e) => {
+                    // Its exit follows, or it is broken beyond repair: then a new one serves better.
+                    let _ = writeln!(io::stderr(), "preforkd: keeper: reading from the master: {e}");
+                    let _ = master.handle.send(SIGKILL);
+                    return;
+                }
+            };
+            for i in 0..received.messages {
+                let (bytes, extra) = batch.message(i);
+                match (ToKeeper::decode(bytes), extra.fds.pop()) {
+                    (Some(ToKeeper::Store(name)), Some(fd)) => self.store.put(name, fd),
+                    (Some(ToKeeper::Drop(name)), _) => self.store.remove(&name),
+                    (Some(ToKeeper::Ready), _) => self.served = true,
+                    (Some(ToKeeper::Drained), _) => self.reaper.drained(),
+                    (Some(ToKeeper::Quit(code)), _) => master.quit = Some(code),
+                    (Some(ToKeeper::Store(_)) | None, _) => {}
+                }
+            }
+            if received.closed {
+                // It closes this only by dying: do not spin on the end of file until the exit is here.
+                let _ = master.handle.send(SIGKILL);
+                if let Ok((quiet, _)) = seqpacket::pair() {
+                    master.control = quiet;
+                }
+                return;
+            }
+            if !received.more {
+                return;
+            }
+        }
+    }
+
+    /// Returns the exit code when that was the end.
+    fn master_died(&mut self, exit: &Exit) -> Option<u8> {
+        self.listen();
+        let master = self.master.take()?;
+        if let Some(code) = master.quit {
+            return Some(code);
+        }
+        let code = match exit.how {
+            How::Exited(code) => code as u8,
+            How::Killed(_) | How::Dumped(_) => 1,
+        };
+        if !self.served || self.stop_by.is_some() {
+            return Some(code.max(1));
+        }
+        let lived = Duration::from_nanos(monotonic_ns() - master.started_at);
+        self.short_lives = if lived < SHORT_LIFE { self.short_lives + 1 } else { 0 };
+        let pause = match self.short_lives {
+            0 | 1 => Duration::ZERO,
+            n => PAUSE.1.min(PAUSE.0 * 2u32.saturating_pow(n.min(16) - 2)),
+        };
+        self.say(&format!(
+            "the master (pid {}) has died ({:?}); starting another in {} ms",
+            master.pid,
+            exit.how,
+            pause.as_millis()
+        ));
+        self.restart_at = Some(monotonic_ns() + pause.as_nanos() as u64);
+        None
+    }
+
+    /// Asked to stop. Asked again: without waiting for anybody.
+    fn stop(&mut self) {
+        let again = self.stop_by.is_some();
+        self.tell(if again { &ToMaster::Kill } else { &ToMaster::Terminate });
+        let patience = if again { Duration::ZERO } else { self.options.shutdown_timeout };
+        self.stop_by = Some(monotonic_ns() + (patience + SHUTDOWN_SLACK).as_nanos() as u64);
+        if self.master.is_none() {
+            self.stop_by = Some(0);
+        }
+    }
+
+    fn tell(&self, message: &ToMaster) {
+        if let Some(master) = &self.master
+            && let Err(e) = seqpacket::send(master.control.as_fd(), &[IoSlice::new(&message.encode())], &[], false)
+        {
+            self.say(&format!("telling the master {message:?}: {e}"));
+        }
+    }
+
+    /// Nobody of ours stays behind: what the master has left over (or all, if it was killed) is killed, for at most a second.
+    fn end_everybody(&mut self) {
+        let deadline = monotonic_ns() + 1_000_000_000;
+        while monotonic_ns() < deadline {
+            let children = process::children();
+            for &pid in &children {
+                // Not reaped by anybody but us, so the number is theirs.
+                if let Ok(handle) = PidFd::open(pid) {
+                    let _ = handle.send_group(pid, SIGKILL);
+                    let _ = handle.send(SIGKILL);
+                }
+            }
+            if children.is_empty() {
+                return;
+            }
+            let quiet = poll::readable([self.signals.as_fd(), self.signals.as_fd()], Some(Duration::from_millis(10)));
+            while let (Ok(_), Ok(Some(exit))) = (&quiet, crate::sys::reap::peek(None)) {
+                let _ = crate::sys::reap::reap(exit.pid);
+            }
+            while let Ok(Some(_)) = self.signals.next() {}
+        }
+    }
+
+    fn say(&self, text: &str) {
+        // Where nobody reads our stderr there is nobody to tell either.
+        let _ = match self.options.log_format {
+            crate::settings::LogFormat::Text => writeln!(io::stderr(), "preforkd: keeper: {text}"),
+            crate::settings::LogFormat::Json => {
+                let text = serde_json::Value::from(text);
+                writeln!(io::stderr(), "{{\"level\":\"WARN\",\"component\":\"keeper\",\"msg\":{text}}}")
+            }
+        };
+    }
+}

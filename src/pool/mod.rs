@@ -1,1 +1,210 @@
-//! (coming)
+//! Pools: zygotes in generations, their idle children, and who may run.
+//!
+//! A pool has one *current* generation, from which new runs are forked, and perhaps older ones, which only live on in
+//! their runs. What a generation goes through:
+//!
+//! ```text
+//! loading ──READY──→ current ──reload: a newer one is READY──→ retired ──last run ended──→ gone
+//!    │                  │
+//!    └── fails, hangs ──┴── dies ──→ the next generation is loaded, at once or after a pause
+//! ```
+//!
+//! In here is what a pool knows; the master's loop decides when something happens to it.
+
+mod admission;
+mod backoff;
+mod zygote;
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+pub use admission::{Admission, Verdict};
+pub use backoff::Backoff;
+pub use zygote::{Orders, Outlets, StartError, start};
+
+use crate::processfile;
+use crate::sys::pidfd::PidFd;
+use crate::sys::{memfd, poll, seqpacket};
+use crate::wire::channel::{Flags, Header, INLINE_MAX, Order, ReadyInfo};
+use crate::wire::info::PoolState;
+
+/// The pauses between failed preloads.
+const RELOAD_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
+/// The pauses after forks that the system refused.
+const FORK_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// A pool and all of its processes.
+#[derive(Debug)]
+pub struct Pool {
+    /// As the process file has it.
+    pub definition: processfile::Pool,
+    /// Who may run.
+    pub admission: Admission,
+    /// Where output goes.
+    pub outlets: Outlets,
+    /// The current generation's orders, and those of the one that follows a zygote that died.
+    pub orders: Orders,
+    /// Living ones, oldest first.
+    pub generations: Vec<Generation>,
+    /// The number of the current one, once there is one.
+    pub current: Option<u32>,
+    /// The latest number given.
+    pub last_number: u32,
+    /// Children that wait for a request, the longest waiting first.
+    pub idle: VecDeque<IdleChild>,
+    /// Why there is no zygote, or why the latest reload failed.
+    pub error: Option<String>,
+    /// Pauses between preloads.
+    pub reload_backoff: Backoff,
+    /// Pauses between forks; until this time (ns monotonic) none is asked for.
+    pub fork_backoff: Backoff,
+    /// See `fork_backoff`.
+    pub no_forks_until: Option<u64>,
+    /// Runs taken, and how many of them did not end with 0.
+    pub totals: (u64, u64),
+    next_idle: u32,
+}
+
+/// A zygote and those forked from it.
+#[derive(Debug)]
+pub struct Generation {
+    /// 1, 2, …
+    pub number: u32,
+    /// Where it and its children answer.
+    pub replies: OwnedFd,
+    /// None once it is dead or was never ours (a former master's).
+    pub zygote: Option<(u32, PidFd)>,
+    /// What it said when it was ready.
+    pub ready: Option<ReadyInfo>,
+    /// When it was started, ns monotonic.
+    pub started_at: u64,
+    /// From its start to READY, in milliseconds.
+    pub preload_ms: Option<u64>,
+    /// Orders of its own, when it does not obey the pool's: one that a reload brings up, until it takes over.
+    pub orders: Option<Orders>,
+    /// Runs that have been bound to it and live.
+    pub live: u32,
+    /// It takes nothing new.
+    pub retired: bool,
+}
+
+/// A child that waits for its one request.
+#[derive(Debug)]
+pub struct IdleChild {
+    /// What its order named it.
+    pub number: u32,
+    /// The nonce of its order.
+    pub nonce: u64,
+    /// Where its request goes.
+    pub channel: OwnedFd,
+}
+
+impl Pool {
+    /// A pool without processes.
+    pub fn new(definition: processfile::Pool, outlets: Outlets) -> io::Result<Pool> {
+        Ok(Pool {
+            admission: Admission::new(definition.max_running, definition.max_queued),
+            outlets,
+            orders: Orders::new()?,
+            generations: Vec::new(),
+            current: None,
+            last_number: 0,
+            idle: VecDeque::new(),
+            error: None,
+            reload_backoff: Backoff::new(RELOAD_PAUSE.0, RELOAD_PAUSE.1),
+            fork_backoff: Backoff::new(FORK_PAUSE.0, FORK_PAUSE.1),
+            no_forks_until: None,
+            totals: (0, 0),
+            next_idle: 0,
+            definition,
+        })
+    }
+
+    /// Generation `number`, if it still is there.
+    pub fn generation(&mut self, number: u32) -> Option<&mut Generation> {
+        self.generations.iter_mut().find(|g| g.number == number)
+    }
+
+    /// The generation that new runs are forked from, if its zygote is alive.
+    pub fn current(&self) -> Option<&Generation> {
+        let number = self.current?;
+        self.generations.iter().find(|g| g.number == number && g.zygote.is_some())
+    }
+
+    /// One that is being brought up, if any.
+    pub fn loading(&self) -> Option<&Generation> {
+        self.generations.iter().find(|g| g.zygote.is_some() && g.ready.is_none() && !g.retired)
+    }
+
+    /// Whether a run could be started now.
+    pub fn open(&self, now: u64) -> bool {
+        (self.current().is_some() && self.no_forks_until.is_none_or(|until| until <= now)) || !self.idle.is_empty()
+    }
+
+    /// How it is, in one word.
+    pub fn state(&self) -> PoolState {
+        if self.current().is_some() {
+            PoolState::Ready
+        } else if self.loading().is_some() && self.reload_backoff.failures() == 0 {
+            PoolState::Loading
+        } else {
+            PoolState::Backoff
+        }
+    }
+
+    /// Asks the current zygote for idle children until there are as many as wanted. Their channels are made here; that a
+    /// child is not forked yet does not matter to whoever sends it a request.
+    pub fn refill(&mut self, mut nonce: impl FnMut() -> u64) -> io::Result<()> {
+        while self.idle.len() < self.definition.idle as usize {
+            let (ours, theirs) = seqpacket::pair()?;
+            self.next_idle = self.next_idle.wrapping_add(1);
+            let child = IdleChild { number: self.next_idle, nonce: nonce(), channel: ours };
+            let header = Header { kind: Order::Fork, flags: Flags::CHANNEL, slot: child.number, nonce: child.nonce };
+            seqpacket::send(self.orders.ours.as_fd(), &[IoSlice::new(&header.encode())], &[theirs.as_fd()], false)?;
+            self.idle.push_back(child);
+        }
+        Ok(())
+    }
+
+    /// Forgets idle children that have died. Returns how many.
+    pub fn drop_dead_idle(&mut self) -> io::Result<usize> {
+        let dead = poll::hung_up(self.idle.iter().map(|c| c.channel.as_fd()))?;
+        for &i in dead.iter().rev() {
+            self.idle.remove(i);
+        }
+        Ok(dead.len())
+    }
+}
+
+/// Sends a request: to an idle child as REQUEST, to a zygote as FORK. `stdio` is stdin, stdout, stderr. Never waits.
+pub fn send_request(
+    to: BorrowedFd<'_>,
+    kind: Order,
+    slot: u32,
+    nonce: u64,
+    request: &[u8],
+    stdio: Option<[BorrowedFd<'_>; 3]>,
+) -> io::Result<()> {
+    let mut fds: Vec<BorrowedFd<'_>> = Vec::new();
+    let mut flags = Flags::NONE;
+    if let Some(stdio) = stdio {
+        flags = flags | Flags::STDIO;
+        fds.extend(stdio);
+    }
+    let large = if request.len() > INLINE_MAX { Some(memfd::sealed("preforkd-request", request)?) } else { None };
+    if let Some(large) = &large {
+        flags = flags | Flags::MEMFD;
+        fds.push(large.as_fd());
+    }
+    let header = Header { kind, flags, slot, nonce }.encode();
+    let payload = if large.is_some() { &[][..] } else { request };
+    seqpacket::send(to, &[IoSlice::new(&header), IoSlice::new(payload)], &fds, false)
+}
+
+/// Sends an order without payload.
+pub fn send_order(to: BorrowedFd<'_>, kind: Order, slot: u32, nonce: u64) -> io::Result<()> {
+    let header = Header { kind, flags: Flags::NONE, slot, nonce }.encode();
+    seqpacket::send(to, &[IoSlice::new(&header)], &[], false)
+}

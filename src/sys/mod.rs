@@ -1,1 +1,22 @@
-//! (coming)
+//! The kernel, behind safe types. All `unsafe`, `libc` and raw `nix` of the crate live here.
+//!
+//! Each file is one subject of the kernel's. Types own their descriptors
+//! ([`std::os::fd::OwnedFd`]); whoever drops them closes them. Nothing in here
+//! knows what a run, a pool or a request is.
+#![allow(unsafe_code)]
+
+pub mod clock;
+pub mod clone;
+pub mod eventfd;
+pub mod files;
+pub mod memfd;
+pub mod peer;
+pub mod pidfd;
+pub mod poll;
+pub mod process;
+pub mod reap;
+pub mod seqpacket;
+pub mod shm;
+pub mod signals;
+pub mod spawn;
+pub mod users;

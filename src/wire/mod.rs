@@ -6,6 +6,7 @@
 
 pub mod channel;
 pub mod client;
+pub mod control;
 pub mod duration;
 pub mod http;
 pub mod info;

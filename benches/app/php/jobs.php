@@ -1,0 +1,20 @@
+<?php
+
+declare(strict_types=1);
+
+/** A job that does nothing, so that what is measured is the way to it. */
+final class Noop
+{
+    public function run(mixed $params): void
+    {
+    }
+}
+
+/** A job that says on a descriptor that it began: what a cold start is measured by. */
+final class Announced
+{
+    public function run(mixed $params): void
+    {
+        file_put_contents('php://fd/3', 's');
+    }
+}

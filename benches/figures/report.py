@@ -1,0 +1,73 @@
+"""The table, on a terminal and as markdown for the documentation."""
+
+HEAD = ("", "p50", "p99", "a second", "limit", "ratio", "target", "")
+
+
+def number(value):
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.1f}"
+
+
+def cells(row):
+    limit = f"{number(row.limit)} {row.limit_is}".strip() if row.limit is not None else row.limit_is
+    ratio = "" if row.ratio is None else f"{row.ratio:.2f}" if row.ratio < 100 else f"{row.ratio:.0f}"
+    target = f"{'≤' if row.target[0] == '<=' else '≥'} {row.target[1]:g}" if row.target else ""
+    return [row.what, number(row.p50), number(row.p99), number(row.per_second), limit, ratio, target, row.verdict]
+
+
+def syscall_lines(syscalls):
+    """One line a configuration with its sum, then one a call."""
+    for name, calls in syscalls:
+        if isinstance(calls, str):
+            yield name, "", f"not measured: {calls}"
+            continue
+        yield name, f"{sum(calls.values()):.2f}", "all calls"
+        for call, times in calls.items():
+            yield "", f"{times:.2f}", call
+
+
+def text(header, sections, syscalls):
+    table = [(None, list(HEAD))]
+    for section in sections:
+        table.append((section.title, None))
+        table += [(row, cells(row)) for row in section.rows]
+    widths = [max(len(c[i]) for _, c in table if c) for i in range(len(HEAD))]
+    lines = list(header) + [""]
+    for what, c in table:
+        if c is None:
+            lines += ["", what]
+            continue
+        # Words to the left, numbers to the right.
+        padded = [x.ljust(w) if i in (0, 4) else x.rjust(w) for i, (x, w) in enumerate(zip(c, widths))]
+        lines.append(("  " + "  ".join(padded)).rstrip())
+        if what is not None and what.note:
+            lines.append(f"      {what.note}")
+    if syscalls:
+        lines += ["", "System calls of the master for each run"]
+        lines += [f"  {name:<28} {times:>7}  {call}" for name, times, call in syscall_lines(syscalls)]
+    return "\n".join(lines + ["", verdicts(sections)]) + "\n"
+
+
+def markdown(header, sections, syscalls):
+    lines = [f"- {line}" for line in header if line] + [""]
+    for section in sections:
+        lines += [f"### {section.title}", ""]
+        used = [i for i in range(len(HEAD)) if i == 0 or any(cells(r)[i] for r in section.rows)]
+        lines.append("| " + " | ".join(HEAD[i] for i in used) + " |")
+        lines.append("|" + "|".join("---" if i in (0, 4) else "--:" for i in used) + "|")
+        for row in section.rows:
+            c = cells(row)
+            c[0] += f"<br>{row.note}" if row.note else ""
+            lines.append("| " + " | ".join(c[i].replace("|", "\\|") for i in used) + " |")
+        lines.append("")
+    if syscalls:
+        lines += ["### System calls of the master for each run", "", "| | times a run | call |", "|---|--:|---|"]
+        lines += ["| {} | {} | {} |".format(*line) for line in syscall_lines(syscalls)] + [""]
+    return "\n".join(lines + [verdicts(sections)]) + "\n"
+
+
+def verdicts(sections):
+    found = [row.verdict for s in sections for row in s.rows if row.target]
+    said = ", ".join(f"{found.count(v)} {v}" for v in ("ok", "missed", "not measured") if v in found)
+    return f"{len(found)} targets: {said}." if found else "No targets in this selection."

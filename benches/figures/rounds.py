@@ -1,0 +1,87 @@
+"""Samples of all rounds, and what is said about them: medians over rounds, ratios within a round."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+
+from .daemon import NotMeasured
+
+
+class Rounds:
+    """`values[name]` holds one number a round. Names are like `run native 0 8 p50`."""
+
+    def __init__(self):
+        self.values = {}
+        self.missing = {}
+
+    def add(self, name, result, fields=("p50", "p99")):
+        for f in fields:
+            self.values.setdefault(f"{name} {f}", []).append(result[f])
+
+    def add_value(self, name, value):
+        self.values.setdefault(name, []).append(value)
+
+    def measure(self, name, function, take):
+        """Runs one measurement, and `take` stores what it gave under names that begin with its own. Once it has
+        failed it is not tried again, and what earlier rounds gave is dropped: half a result is none."""
+        if name in self.missing:
+            return
+        try:
+            take(function())
+        except NotMeasured as e:
+            self.drop(name, str(e))
+
+    def drop(self, name, why):
+        self.missing[name] = why
+        for key in [k for k in self.values if k.startswith(f"{name} ")]:
+            del self.values[key]
+
+    def median(self, name):
+        values = self.values.get(name)
+        return statistics.median(values) if values else None
+
+    def ratio(self, name, limit):
+        """The median of each round's own ratio, because the machine differs from round to round. `limit` is
+        a name, or a list of names whose values are added up."""
+        of = self.values.get(name)
+        names = limit if isinstance(limit, list) else [limit]
+        if not of or any(n not in self.values for n in names):
+            return None
+        columns = [self.values[n] for n in names]
+        return statistics.median(v / sum(parts) for v, *parts in zip(of, *columns))
+
+    def limit(self, names):
+        """The sum of medians, as a figure to show beside a ratio."""
+        medians = [self.median(n) for n in names]
+        return None if None in medians else sum(medians)
+
+
+@dataclass
+class Row:
+    what: str
+    p50: float | None = None
+    p99: float | None = None
+    per_second: float | None = None
+    limit: float | None = None
+    limit_is: str = ""
+    ratio: float | None = None
+    # ("<=" or ">=", bound) of the ratio
+    target: tuple | None = None
+    note: str = ""
+
+    @property
+    def verdict(self):
+        if self.target is None:
+            return ""
+        if self.ratio is None:
+            return "not measured"
+        sign, bound = self.target
+        reached = self.ratio <= bound if sign == "<=" else self.ratio >= bound
+        return "ok" if reached else "missed"
+
+
+@dataclass
+class Section:
+    title: str
+    rows: list

@@ -1,0 +1,131 @@
+//! `preforkd pools`: the warm processes and what they do.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+
+use super::columns::{Cell, Column, render};
+use super::terminal::{Style, Terminal, message, write_out};
+use super::{Context, Error, Manner, Nothing, escape};
+use crate::wire::info::{PoolInfo, PoolState};
+
+/// List the pools: state, generation, idle, running and queued runs
+#[derive(Debug, Args)]
+pub struct Pools {}
+
+impl Pools {
+    pub(super) fn execute(self, context: &Context) -> Result<u8, Error> {
+        let answer = context.client()?.call("pools", &Nothing {}, Manner::READ)?;
+        if context.json {
+            write_out(format!("{}\n", answer.result))?;
+            return Ok(0);
+        }
+        let crate::wire::info::Pools { pools } = answer.read()?;
+        if pools.is_empty() {
+            message("no pools");
+            return Ok(0);
+        }
+        write_out(table(&context.terminal, &pools))?;
+        Ok(0)
+    }
+}
+
+const COLUMNS: [Column; 10] = [
+    Column::text("POOL").shrinks_to(12),
+    Column::text("RUNTIME").shrinks_to(8).dispensable(1),
+    Column::text("STATE"),
+    Column::number("GEN").dispensable(4),
+    Column::number("ZYGOTE").dispensable(5),
+    Column::number("IDLE"),
+    Column::number("RUNNING"),
+    Column::number("QUEUED"),
+    Column::number("RUNS").dispensable(3),
+    Column::number("FAILED").dispensable(2),
+];
+
+/// Pools as a table, with errors and warnings below. `*` marks the default pool.
+pub fn table(terminal: &Terminal, pools: &[PoolInfo]) -> String {
+    let rows: Vec<Vec<Cell>> = pools
+        .iter()
+        .map(|pool| {
+            let mark = if pool.default { "*" } else { "" };
+            vec![
+                Cell::new(&format!("{}{mark}", pool.name)),
+                Cell::new(pool.runtime_version.as_deref().unwrap_or(&pool.runtime)),
+                Cell::styled(&pool.state.to_string(), style(pool.state)),
+                Cell::new(&pool.generation.to_string()),
+                Cell::maybe(pool.zygote_pid),
+                Cell::new(&pool.idle.to_string()),
+                Cell::new(&format!("{}/{}", pool.running, pool.max_running)),
+                Cell::new(&format!("{}/{}", pool.queued, pool.max_queued)),
+                Cell::new(&pool.runs_total.to_string()),
+                Cell::new(&pool.failed_total.to_string()),
+            ]
+        })
+        .collect();
+    let mut text = render(terminal, &COLUMNS, &rows);
+    for pool in pools {
+        if let Some(error) = &pool.error {
+            note(&mut text, terminal, Style::Bad, &pool.name, error);
+        }
+        for warning in &pool.warnings {
+            note(&mut text, terminal, Style::Waiting, &pool.name, warning);
+        }
+    }
+    text
+}
+
+fn note(text: &mut String, terminal: &Terminal, style: Style, pool: &str, note: &str) {
+    let mut lines = note.trim_end().lines();
+    let first = format!("{}: {}", escape::line(pool), escape::line(lines.next().unwrap_or("")));
+    let _ = writeln!(text, "{}", terminal.paint(style, &first));
+    for line in lines {
+        let _ = writeln!(text, "  {}", escape::line(line));
+    }
+}
+
+fn style(state: PoolState) -> Style {
+    match state {
+        PoolState::Ready => Style::Good,
+        PoolState::Loading => Style::Waiting,
+        PoolState::Backoff | PoolState::Halted => Style::Bad,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool() -> PoolInfo {
+        PoolInfo {
+            name: "billing".into(),
+            runtime: "php".into(),
+            state: PoolState::Backoff,
+            generation: 3,
+            zygote_pid: None,
+            idle: 0,
+            running: 2,
+            queued: 1,
+            max_running: 64,
+            max_queued: 1000,
+            runs_total: 12,
+            failed_total: 1,
+            error: Some("preload: Fatal error\x1b[2J\n#0 bootstrap.php(3)".into()),
+            default: true,
+            runtime_version: None,
+            warnings: vec!["no FFI".into()],
+            preload_ms: None,
+        }
+    }
+
+    #[test]
+    fn a_pool_is_a_row_and_its_troubles_stand_below() {
+        let text = table(&Terminal::PLAIN, &[pool()]);
+        let lines: Vec<&str> = text.lines().collect();
+        let words: Vec<&str> = lines[1].split_whitespace().collect();
+        assert_eq!(words, ["billing*", "php", "backoff", "3", "-", "0", "2/64", "1/1000", "12", "1"]);
+        assert_eq!(lines[2], r"billing: preload: Fatal error\x1b[2J");
+        assert_eq!(lines[3], "  #0 bootstrap.php(3)");
+        assert_eq!(lines[4], "billing: no FFI");
+    }
+}

@@ -1,0 +1,75 @@
+//! The command line as a whole, and a run's status to show.
+
+use clap::error::ErrorKind;
+
+use super::*;
+use crate::wire::status::Status;
+
+/// A status of which only what a test is about is said.
+pub fn status(known: &str) -> Status<'static> {
+    let mut all = serde_json::json!({
+        "id": "r1", "pool": "billing", "entry": "E", "state": "queued", "pid": null, "generation": null,
+        "exit_code": null, "signal": null, "signal_name": null, "core_dumped": null, "timed_out": false,
+        "result": null, "error": null, "stdout": null, "stderr": null, "queued_at": null,
+        "started_at": null, "ended_at": null, "usage": null
+    });
+    let known: serde_json::Map<String, serde_json::Value> = serde_json::from_str(known).unwrap();
+    for (key, value) in known {
+        all[key] = value;
+    }
+    serde_json::from_str(&all.to_string()).unwrap()
+}
+
+fn refused(arguments: &[&str]) -> clap::Error {
+    Cli::try_parse_from(["preforkd"].iter().chain(arguments)).map_err(explain).unwrap_err()
+}
+
+#[test]
+fn clap_finds_no_contradiction() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn dir_and_json_may_stand_before_and_after_the_subcommand() {
+    for arguments in [["--dir", "/d", "--json", "list"], ["list", "--json", "--dir", "/d"]] {
+        let cli = Cli::try_parse_from(["preforkd"].iter().chain(&arguments)).unwrap();
+        assert!(cli.wants_json());
+        assert_eq!(cli.global.dir.as_deref(), Some(std::path::Path::new("/d")));
+    }
+}
+
+#[test]
+fn the_verbs_of_workers_are_kept_free_and_say_so() {
+    for verb in ["start", "stop", "restart", "logs"] {
+        let error = refused(&[verb, "x"]);
+        assert_eq!((error.kind(), error.exit_code()), (ErrorKind::InvalidSubcommand, 2));
+        assert!(error.to_string().contains("workers"), "{error}");
+    }
+    assert!(!refused(&["strat"]).to_string().contains("workers"));
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2_and_help_is_0() {
+    for arguments in [
+        &["run"][..],
+        &["run", "billing"],
+        &["wait", "a", "--timeout", "soon"],
+        &["kill", "a", "--signal", "FOO"],
+        &["runs", "--state", "done"],
+        &["runs", "--limit", "0"],
+        &["list", "extra"],
+        &["completions", "tcsh"],
+    ] {
+        assert_eq!(refused(arguments).exit_code(), 2, "{arguments:?}");
+    }
+    assert_eq!(refused(&["--help"]).exit_code(), 0);
+}
+
+#[test]
+fn every_subcommand_says_what_it_does_in_one_line() {
+    for subcommand in Cli::command().get_subcommands() {
+        let about = subcommand.get_about().map(ToString::to_string).unwrap_or_default();
+        assert!((10..=90).contains(&about.len()), "{}: {about:?}", subcommand.get_name());
+        assert!(!about.contains('\n'), "{}", subcommand.get_name());
+    }
+}

@@ -1,0 +1,172 @@
+//! Opening a journal: its head checked, its records read, a tail that is no record kept aside.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::frame::{self, Chain, HEAD, Head, Next};
+use super::record::Record;
+use crate::sys::files::private_file;
+
+/// Why a journal cannot be opened. Nothing in the file has been changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// An operation on a file failed.
+    #[error("cannot {doing} {path}: {source}", path = path.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// It does not begin as a journal does.
+    #[error("{path} is not a journal of preforkd, or its head is damaged; move it away to begin a new one", path = .0.display())]
+    NotAJournal(PathBuf),
+    /// It is of another version of preforkd.
+    #[error(
+        "{path} is a journal of format {found}, this preforkd reads {known}; \
+         start the version that wrote it, or move it away to begin a new one",
+        path = path.display(), known = frame::VERSION
+    )]
+    Version {
+        /// The journal.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+}
+
+/// What was not a record at the end of a journal, and was cut off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Torn {
+    /// The journal.
+    pub path: PathBuf,
+    /// Where its last good record ends, in bytes.
+    pub at: u64,
+    /// How many bytes were cut off there.
+    pub bytes: u64,
+    /// The file that has them now.
+    pub kept: PathBuf,
+    /// What is wrong with the first of them.
+    pub why: &'static str,
+}
+
+impl fmt::Display for Torn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (path, kept) = (self.path.display(), self.kept.display());
+        let Torn { at, bytes, why, .. } = self;
+        write!(f, "{path}: {why} at byte {at}; the last {bytes} bytes were cut off and are kept in {kept}")
+    }
+}
+
+/// What a file had.
+pub(super) struct Replayed {
+    pub file: File,
+    /// Where the last good record ends.
+    pub size: u64,
+    /// What the next record goes on from.
+    pub chain: Chain,
+    /// With the bytes that each takes up.
+    pub records: Vec<(Record, u64)>,
+    pub torn: Option<Torn>,
+}
+
+/// Opens or makes a journal and reads it to its end.
+pub(super) fn open(path: &Path) -> Result<Replayed, JournalError> {
+    let cannot =
+        |doing: &'static str| move |source: io::Error| JournalError::Io { doing, path: path.to_owned(), source };
+    let file = private_file(path).map_err(cannot("open the journal"))?;
+    let data = file.metadata().map_err(cannot("look at"))?;
+    if !data.is_file() {
+        return Err(JournalError::NotAJournal(path.to_owned()));
+    }
+    let length = data.len();
+    let mut first = [0; HEAD];
+    let first = &mut first[..usize::try_from(length).unwrap_or(HEAD).min(HEAD)];
+    file.read_exact_at(first, 0).map_err(cannot("read"))?;
+    match frame::look_at_head(first) {
+        Head::Good => {}
+        Head::Unfinished => file.write_all_at(&frame::head(), 0).map_err(cannot("write to"))?,
+        Head::Version(found) => return Err(JournalError::Version { path: path.to_owned(), found }),
+        Head::Foreign => return Err(JournalError::NotAJournal(path.to_owned())),
+    }
+    // Requests and results may be secrets, whoever made the file.
+    if data.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(PermissionsExt::from_mode(0o600)).map_err(cannot("change the mode of"))?;
+    }
+    let length = length.max(HEAD as u64);
+    let Found { records, size, chain, why } = records(&file, length).map_err(cannot("read"))?;
+    let torn = match why {
+        None => None,
+        Some(why) => {
+            let kept = keep_aside(path, &file, size).map_err(cannot("keep aside the damaged end of"))?;
+            file.set_len(size).map_err(cannot("cut the damaged end off"))?;
+            Some(Torn { path: path.to_owned(), at: size, bytes: length - size, kept, why })
+        }
+    };
+    Ok(Replayed { file, size, chain, records, torn })
+}
+
+/// The records from the first on up to what is not one.
+struct Found {
+    records: Vec<(Record, u64)>,
+    size: u64,
+    chain: Chain,
+    /// What is wrong behind the last record, None at the end of the file.
+    why: Option<&'static str>,
+}
+
+fn records(file: &File, length: u64) -> io::Result<Found> {
+    let mut from = BufReader::with_capacity(1 << 18, file);
+    from.seek(SeekFrom::Start(HEAD as u64))?;
+    let mut found = Found { records: Vec::new(), size: HEAD as u64, chain: Chain::new(), why: None };
+    loop {
+        match frame::next(&mut from, length - found.size, &mut found.chain)? {
+            Next::Record(record, bytes) => {
+                found.size += bytes;
+                found.records.push((record, bytes));
+            }
+            Next::End => return Ok(found),
+            Next::Torn(why) => {
+                found.why = Some(why);
+                return Ok(found);
+            }
+        }
+    }
+}
+
+/// Copies a journal from `start` on to a new file `journal.torn-N`, and on to the disk: it is cut
+/// off the journal afterwards.
+fn keep_aside(path: &Path, file: &File, start: u64) -> io::Result<PathBuf> {
+    for number in 1u64.. {
+        let kept = beside(path, &format!(".torn-{number}"));
+        let mut copy = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&kept) {
+            Ok(copy) => copy,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            Err(error) => return Err(error),
+        };
+        let mut from = file;
+        from.seek(SeekFrom::Start(start))?;
+        let copied = io::copy(&mut from.take(u64::MAX), &mut copy).and_then(|_| copy.sync_all());
+        return match copied {
+            Ok(()) => Ok(kept),
+            Err(error) => {
+                // Half a copy would be taken for a whole one.
+                let _ = fs::remove_file(&kept);
+                Err(error)
+            }
+        };
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// `path` with something behind its name.
+pub(super) fn beside(path: &Path, behind: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(behind);
+    name.into()
+}

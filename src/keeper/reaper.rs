@@ -1,0 +1,84 @@
+//! Reaping that does not cost more with more children.
+//!
+//! `waitid` for any child walks all of them, so the one that SIGCHLD names goes first, by number.
+//! Equal signals merge while one is pending, so that some exits are never named: a sweep over all children
+//! finds them, at once after a quiet time and at most every 10 ms while exits keep coming.
+
+use std::io;
+
+use crate::sys::clock::{monotonic_ns, wall_ns};
+use crate::sys::reap::{self, Exit};
+use crate::table::Table;
+
+/// Between two sweeps, in ns.
+const SWEEP_EVERY: u64 = 10_000_000;
+/// Exits that one sweep takes before it lets the loop look at other things.
+const SWEEP_MOST: usize = 4096;
+
+/// What has to be done about dead children, and when.
+#[derive(Debug, Default)]
+pub struct Reaper {
+    last_sweep: u64,
+    /// When to sweep next, ns monotonic.
+    pub sweep_at: Option<u64>,
+    /// The ring is full: zombies stay in the kernel until the master has made room.
+    pub stalled: bool,
+}
+
+impl Reaper {
+    /// SIGCHLD named `pid`. Returns the master's exit, if that is who died.
+    pub fn named(&mut self, table: &Table, pid: u32, master: Option<u32>) -> io::Result<Option<Exit>> {
+        let now = monotonic_ns();
+        self.sweep_at.get_or_insert((self.last_sweep + SWEEP_EVERY).max(now));
+        match reap::peek(Some(pid))? {
+            Some(exit) => self.take(table, exit, master),
+            None => Ok(None),
+        }
+    }
+
+    /// Takes everybody who is dead. Returns the master's exit, if it was among them.
+    pub fn sweep(&mut self, table: &Table, master: Option<u32>) -> io::Result<Option<Exit>> {
+        let mut found = None;
+        // While the ring is full the first zombie of all blocks the view on the rest; the master's own end must be seen nevertheless.
+        if let Some(exit) = master.map(|pid| reap::peek(Some(pid))).transpose()?.flatten() {
+            found = self.take(table, exit, master)?;
+        }
+        self.sweep_at = None;
+        self.last_sweep = monotonic_ns();
+        for n in 0.. {
+            if self.stalled {
+                break;
+            }
+            if n == SWEEP_MOST {
+                self.sweep_at = Some(self.last_sweep);
+                break;
+            }
+            let Some(exit) = reap::peek(None)? else { break };
+            if let Some(exit) = self.take(table, exit, master)? {
+                found = Some(exit);
+            }
+        }
+        Ok(found)
+    }
+
+    /// There is room again.
+    pub fn drained(&mut self) {
+        if self.stalled {
+            self.stalled = false;
+            self.sweep_at = Some(0);
+        }
+    }
+
+    fn take(&mut self, table: &Table, exit: Exit, master: Option<u32>) -> io::Result<Option<Exit>> {
+        if Some(exit.pid) == master {
+            reap::reap(exit.pid)?;
+            return Ok(Some(exit));
+        }
+        if table.ring_writer().push(&exit, wall_ns()) {
+            reap::reap(exit.pid)?;
+        } else {
+            self.stalled = true;
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,99 @@
+//! Captured output of one run: a pipe, and the last 64 KiB of what came through it.
+
+use std::fs::File;
+use std::io::{self, PipeReader, PipeWriter, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::sys::seqpacket::set_nonblocking;
+
+/// What is kept of each stream, in bytes.
+pub const KEPT: usize = 64 * 1024;
+/// How much is read at most after the run's end: a grandchild may write for ever.
+const LAST: usize = 1024 * 1024;
+
+/// One stream of one run.
+#[derive(Debug)]
+pub struct Capture {
+    pipe: PipeReader,
+    tail: Vec<u8>,
+}
+
+impl Capture {
+    /// A pipe; the writing end is for the run.
+    pub fn new() -> io::Result<(Capture, PipeWriter)> {
+        let (pipe, writer) = io::pipe()?;
+        set_nonblocking(pipe.as_fd())?;
+        Ok((Capture { pipe, tail: Vec::new() }, writer))
+    }
+
+    /// Reads what is there. False: the other side is closed.
+    pub fn read(&mut self) -> io::Result<bool> {
+        self.take(usize::MAX)
+    }
+
+    /// Reads what is there, within bounds, and gives the end of it all as text; bytes that are not UTF-8 become U+FFFD.
+    pub fn finish(mut self) -> String {
+        // What cannot be read any more is not there; the status is told nevertheless.
+        let _ = self.take(LAST);
+        self.trim();
+        String::from_utf8_lossy(&self.tail).into_owned()
+    }
+
+    fn take(&mut self, most: usize) -> io::Result<bool> {
+        let mut buffer = [0; 16 * 1024];
+        let mut total = 0;
+        while total < most {
+            match self.pipe.read(&mut buffer) {
+                Ok(0) => return Ok(false),
+                Ok(n) => {
+                    total += n;
+                    self.tail.extend_from_slice(&buffer[..n]);
+                    if self.tail.len() > 2 * KEPT {
+                        self.trim();
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(true)
+    }
+
+    fn trim(&mut self) {
+        let surplus = self.tail.len().saturating_sub(KEPT);
+        self.tail.drain(..surplus);
+    }
+}
+
+impl AsFd for Capture {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+}
+
+/// What a run reads on its standard input: a file in memory, at its start.
+pub fn stdin(text: &str) -> io::Result<File> {
+    use std::io::Seek;
+    let mut file = File::from(crate::sys::memfd::sealed("preforkd-stdin", text.as_bytes())?);
+    file.rewind()?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn the_end_is_kept_and_a_writer_that_stays_does_not_hold_us_up() {
+        let (mut capture, mut writer) = Capture::new().unwrap();
+        for _ in 0..10 {
+            writer.write_all(&[b'a'; 30_000]).unwrap();
+            assert!(capture.read().unwrap());
+        }
+        writer.write_all(b"end").unwrap();
+        let text = capture.finish();
+        assert_eq!((text.len(), &text[KEPT - 4..]), (KEPT, "aend"));
+    }
+}

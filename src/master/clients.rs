@@ -1,0 +1,402 @@
+//! Clients: accepting, reading lines, handing them on, writing answers.
+
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Token};
+use serde::Serialize;
+use slog::{debug, warn};
+
+use super::connection::{Connection, Stream};
+use super::listeners::Listener;
+use super::runs::{Asker, Form};
+use super::sources::Source;
+use super::timers::Timer;
+use super::{Master, verbs};
+use crate::wire::http::looks_like_http;
+use crate::wire::info::Role;
+use crate::wire::lines::LineTooLong;
+use crate::wire::phprocksyd::{self, Command};
+use crate::wire::request::Method;
+use crate::wire::rpc::{self, Call, Incoming, RpcError};
+
+/// How long a line may take to arrive whole, and an authentication to come.
+pub const REQUEST_TIME: Duration = Duration::from_secs(10);
+/// How long a client may take to read what waits for it.
+pub const ANSWER_TIME: Duration = Duration::from_secs(30);
+/// The longest line of a client that has not said who it is.
+const STRANGER_LINE: usize = 4096;
+/// Between two tries to accept, when descriptors have run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A connection that has only just come has its line at hand most of the time; more than this is for the next turn.
+const ACCEPTS_A_TURN: usize = 256;
+
+enum Parsed {
+    Rpc(Incoming),
+    Phprocksyd(Command),
+    Http,
+    Empty,
+}
+
+fn parse(line: &[u8], first: bool) -> Parsed {
+    let text = line.trim_ascii();
+    match text.first() {
+        None => Parsed::Empty,
+        Some(_) if first && looks_like_http(text) => Parsed::Http,
+        Some(c) if c.is_ascii_alphabetic() => Parsed::Phprocksyd(phprocksyd::parse(text)),
+        Some(_) => Parsed::Rpc(rpc::parse(text)),
+    }
+}
+
+impl Master {
+    /// Somebody wants to connect.
+    pub(super) fn accept(&mut self, index: usize) {
+        for n in 0.. {
+            if n == ACCEPTS_A_TURN {
+                self.again.push(index);
+                return;
+            }
+            let (stream, role) = match self.listeners[index].accept(&mut self.gate) {
+                Ok(accepted) => accepted,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => continue,
+                Err(e) => {
+                    self.out_of_descriptors(index, &e);
+                    return;
+                }
+            };
+            if self.connections >= self.options.max_connections {
+                self.counts.refused_connections += 1;
+                refuse_politely(stream, &format!("{} connections are open, no more are taken", self.connections));
+                continue;
+            }
+            let stranger = role == Role::None;
+            let max_line = if stranger { STRANGER_LINE } else { self.options.max_line };
+            let connection = Connection::new(stream, role, max_line);
+            let fd = connection.raw_fd();
+            let token = self.sources.add(Source::Connection(Box::new(connection)));
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            if let Err(e) = self.poll.registry().register(&mut SourceFd(&fd), token, interest) {
+                warn!(self.log, "a connection cannot be watched"; "error" => %e);
+                self.sources.remove(token);
+                continue;
+            }
+            self.connections += 1;
+            if stranger {
+                let timer = self.timers.after(REQUEST_TIME, Timer::Request(token));
+                if let Some(c) = self.sources.connection(token) {
+                    c.request_timer = Some(timer);
+                }
+            }
+        }
+    }
+
+    /// A descriptor is held back for this: with it the waiting client can be told, instead of hanging in the backlog.
+    fn out_of_descriptors(&mut self, index: usize, error: &io::Error) {
+        warn!(self.log, "cannot accept a connection"; "error" => %error);
+        self.reserve = None;
+        if let Ok((stream, _)) = self.listeners[index].accept(&mut self.gate) {
+            self.counts.refused_connections += 1;
+            refuse_politely(stream, "the daemon has run out of file descriptors; try again later");
+        }
+        self.reserve = super::startup::reserve();
+        if !self.accept_paused {
+            self.accept_paused = true;
+            self.timers.after(ACCEPT_PAUSE, Timer::Accept);
+        }
+    }
+
+    /// Accepts again after a pause.
+    pub(super) fn accept_all(&mut self) {
+        self.accept_paused = false;
+        (0..self.listeners.len()).for_each(|i| self.accept(i));
+    }
+
+    /// A client can be read from, written to, or has gone.
+    pub(super) fn client_event(&mut self, token: Token, readable: bool, writable: bool, read_closed: bool) {
+        if writable && let Some(c) = self.sources.connection(token) && c.unwritten() > 0 {
+            self.flush(token);
+            if let Some(c) = self.sources.connection(token) && c.paused && !c.is_full() {
+                c.paused = false;
+                self.read_client(token, true);
+                return;
+            }
+        }
+        if readable {
+            self.read_client(token, read_closed);
+        }
+    }
+
+    fn read_client(&mut self, token: Token, to_the_end: bool) {
+        // What was left over by a pause comes first.
+        self.take_lines(token);
+        loop {
+            let Some(c) = self.sources.connection(token) else { return };
+            if c.eof || c.closing || c.paused {
+                return;
+            }
+            match c.read() {
+                Ok(None) => return,
+                Ok(Some(more)) => {
+                    self.take_lines(token);
+                    let Some(c) = self.sources.connection(token) else { return };
+                    if c.eof {
+                        self.close_if_done(token);
+                        return;
+                    }
+                    if !more && !to_the_end {
+                        return;
+                    }
+                }
+                Err(e) => {
+                    debug!(self.log, "reading from a client"; "error" => %e);
+                    self.close(token);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Obeys every whole line that has come.
+    fn take_lines(&mut self, token: Token) {
+        let mut any = false;
+        loop {
+            let Some(c) = self.sources.connection(token) else { return };
+            if c.closing {
+                return;
+            }
+            if c.is_full() {
+                c.paused = true;
+                return;
+            }
+            let first = c.first;
+            let parsed = match c.lines.next_line() {
+                None => break,
+                Some(Ok(line)) => parse(line, first),
+                Some(Err(LineTooLong { .. })) => {
+                    let what = if c.role == Role::None { "authenticate first" } else { "--max-line sets the limit" };
+                    self.give_up(token, &RpcError::limit(format!("the line is too long; {what}")));
+                    return;
+                }
+            };
+            c.first = false;
+            any = true;
+            self.obey(token, parsed);
+        }
+        let Some(c) = self.sources.connection(token) else { return };
+        // The time runs from a line's first byte on, so that one byte a second does not buy more of it.
+        if any || c.lines.partial() == 0 {
+            if c.role != Role::None {
+                let timer = c.request_timer.take();
+                self.timers.cancel(timer);
+            }
+        }
+        if c.lines.partial() > 0 && c.request_timer.is_none() {
+            c.request_timer = Some(self.timers.after(REQUEST_TIME, Timer::Request(token)));
+        }
+    }
+
+    fn obey(&mut self, token: Token, parsed: Parsed) {
+        match parsed {
+            Parsed::Empty => {}
+            Parsed::Http => {
+                self.counts.refused_connections += 1;
+                self.close(token);
+            }
+            Parsed::Phprocksyd(command) => {
+                let Some(c) = self.sources.connection(token) else { return };
+                let ticket = c.ticket();
+                c.pending += 1;
+                verbs::phprocksyd::obey(self, Asker { connection: token, form: Form::Ticket(ticket) }, command);
+            }
+            Parsed::Rpc(Incoming::Call(call)) => self.call(token, call, None),
+            Parsed::Rpc(Incoming::Invalid(error)) => {
+                if let Some(c) = self.sources.connection(token) {
+                    c.answer(|out| rpc::write_error(out, &rpc::null_id(), &error));
+                    self.mark(token);
+                }
+            }
+            Parsed::Rpc(Incoming::Batch(calls)) => {
+                let answers = calls.iter().filter(|c| c.id.is_some()).count();
+                let Some(c) = self.sources.connection(token) else { return };
+                let batch = (answers > 0).then(|| c.batch(answers));
+                for call in calls {
+                    self.call(token, call, batch);
+                }
+            }
+        }
+    }
+
+    fn call(&mut self, token: Token, call: Call, batch: Option<u32>) {
+        let Some(c) = self.sources.connection(token) else { return };
+        let role = c.role;
+        let form = match call.id {
+            Some(id) => {
+                c.pending += 1;
+                Form::Rpc { id, batch }
+            }
+            None => Form::Silent,
+        };
+        let asker = Asker { connection: token, form };
+        match call.method.and_then(|method| permitted(role, method)) {
+            Ok(method) => verbs::obey(self, asker, method),
+            Err(error) => self.refuse(asker, &error),
+        }
+    }
+
+    /// Answers with a result.
+    pub(super) fn answer<T: Serialize + ?Sized>(&mut self, asker: Asker, result: &T) {
+        self.respond(asker, |out, id| rpc::write_result(out, id, result));
+    }
+
+    /// Answers with an error, in Phprocksyd's way where that was asked.
+    pub(super) fn refuse(&mut self, asker: Asker, error: &RpcError) {
+        if let Form::Ticket(ticket) = asker.form {
+            let mut line = Vec::new();
+            phprocksyd::error_text(&mut line, &error.message);
+            return self.answer_ticket(asker.connection, ticket, line);
+        }
+        self.respond(asker, |out, id| rpc::write_error(out, id, error));
+    }
+
+    fn respond(&mut self, asker: Asker, write: impl FnOnce(&mut Vec<u8>, &serde_json::value::RawValue)) {
+        let Form::Rpc { id, batch } = asker.form else { return };
+        let Some(c) = self.sources.connection(asker.connection) else { return };
+        c.pending -= 1;
+        match batch {
+            None => c.answer(|out| write(out, &id)),
+            Some(batch) => c.answer_batch(batch, |out| write(out, &id)),
+        }
+        self.mark(asker.connection);
+    }
+
+    /// Answers a Phprocksyd command.
+    pub(super) fn answer_ticket(&mut self, connection: Token, ticket: u64, line: Vec<u8>) {
+        if let Some(c) = self.sources.connection(connection) {
+            c.pending -= 1;
+            c.answer_ticket(ticket, line);
+            self.mark(connection);
+        }
+    }
+
+    /// It will be written to at the end of this turn.
+    pub(super) fn mark(&mut self, token: Token) {
+        if let Some(c) = self.sources.connection(token) && !c.dirty {
+            c.dirty = true;
+            self.dirty.push(token);
+        }
+    }
+
+    /// Writes to all who have something coming.
+    pub(super) fn flush_all(&mut self) {
+        while let Some(token) = self.dirty.pop() {
+            self.flush(token);
+        }
+    }
+
+    fn flush(&mut self, token: Token) {
+        let Some(c) = self.sources.connection(token) else { return };
+        c.dirty = false;
+        let done = match c.write() {
+            Ok(done) => done,
+            Err(e) => {
+                debug!(self.log, "writing to a client"; "error" => %e);
+                return self.close(token);
+            }
+        };
+        if done {
+            let timer = c.answer_timer.take();
+            self.timers.cancel(timer);
+            self.close_if_done(token);
+        } else if c.is_hopeless() {
+            warn!(self.log, "a client does not read its answers; closing it");
+            self.close(token);
+        } else if c.answer_timer.is_none() {
+            c.answer_timer = Some(self.timers.after(ANSWER_TIME, Timer::Answer(token)));
+        }
+    }
+
+    fn close_if_done(&mut self, token: Token) {
+        if let Some(c) = self.sources.connection(token)
+            && c.unwritten() == 0
+            && (c.closing || (c.eof && c.pending == 0))
+        {
+            self.close(token);
+        }
+    }
+
+    /// Its last answer is this error.
+    pub(super) fn give_up(&mut self, token: Token, error: &RpcError) {
+        self.counts.refused_connections += 1;
+        if let Some(c) = self.sources.connection(token) {
+            c.closing = true;
+            c.answer(|out| rpc::write_error(out, &rpc::null_id(), error));
+            self.mark(token);
+        }
+    }
+
+    /// Closes after what is to be written.
+    pub(super) fn close_after_answer(&mut self, token: Token) {
+        if let Some(c) = self.sources.connection(token) {
+            c.closing = true;
+            self.mark(token);
+        }
+    }
+
+    /// Closes it. Its runs go on.
+    pub(super) fn close(&mut self, token: Token) {
+        let Some(Source::Connection(c)) = self.sources.remove(token) else { return };
+        // Off the loop before it is closed: a child may hold a copy for a moment, and epoll would go on reporting it.
+        let _ = self.poll.registry().deregister(&mut SourceFd(&c.raw_fd()));
+        self.timers.cancel(c.request_timer);
+        self.timers.cancel(c.answer_timer);
+        self.connections -= 1;
+    }
+
+    /// A new role: longer lines, and no more deadline for saying who it is.
+    pub(super) fn admit(&mut self, token: Token, role: Role) {
+        let max_line = self.options.max_line;
+        if let Some(c) = self.sources.connection(token) {
+            c.role = role;
+            c.lines.set_max(max_line);
+            let timer = c.request_timer.take();
+            self.timers.cancel(timer);
+        }
+    }
+}
+
+/// A method within the role, else the error that says what to do.
+pub(super) fn permitted(role: Role, method: Method) -> Result<Method, RpcError> {
+    let needed = method.role();
+    if role >= needed {
+        Ok(method)
+    } else if role == Role::None {
+        Err(RpcError::unauthenticated("who is there? Begin with `auth` and a token of the daemon's --token-file"))
+    } else {
+        Err(RpcError::forbidden(format!("`{}` needs the Unix socket or an admin token", method.name())))
+    }
+}
+
+/// One line, without waiting, and the end.
+fn refuse_politely(stream: Stream, why: &str) {
+    let mut line = Vec::new();
+    rpc::write_error(&mut line, &rpc::null_id(), &RpcError::limit(why));
+    line.push(b'\n');
+    // A client that has sent something already would lose the line to a reset if that stayed unread.
+    let mut unread = [0; 4096];
+    let _ = match stream {
+        Stream::Tcp(mut s) => s.write(&line).and_then(|_| s.read(&mut unread)),
+        Stream::Unix(mut s) => s.write(&line).and_then(|_| s.read(&mut unread)),
+    };
+}
+
+impl AsRawFd for Listener {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        match self {
+            Listener::Tcp(l) => l.as_raw_fd(),
+            Listener::Unix(l) => l.as_raw_fd(),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Starting a warm process: program, environment, channels, kit.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use crate::processfile::{self, Output, Pool, Runtime};
+use crate::sys::pidfd::PidFd;
+use crate::sys::spawn::{Limit, Program, SpawnError, spawn};
+use crate::sys::{files, memfd, seqpacket, users};
+use crate::wire::channel::{self, Shutdown, ZygoteConfig};
+
+const PHP_KIT: &str = include_str!("../../sdk/php/preforkd.php");
+const PYTHON_KIT: &str = include_str!("../../sdk/python/preforkd.py");
+
+/// Bytes that may lie unread in a channel before its writer has to wait: some thousands of small messages.
+const CHANNEL_BUFFER: i32 = 4 << 20;
+
+/// The order channel. The master keeps the zygote's end too, so that orders which a dying zygote has not read
+/// are still there for the next one, exactly once: the kernel's queue is the record of who has taken what.
+#[derive(Debug)]
+pub struct Orders {
+    /// Written by the master.
+    pub ours: OwnedFd,
+    /// Read by the zygote.
+    pub theirs: OwnedFd,
+}
+
+impl Orders {
+    /// A new, empty one.
+    pub fn new() -> io::Result<Orders> {
+        let (ours, theirs) = seqpacket::pair()?;
+        seqpacket::set_send_buffer(ours.as_fd(), CHANNEL_BUFFER)?;
+        Ok(Orders { ours, theirs })
+    }
+}
+
+/// Where the output of a pool's processes goes.
+#[derive(Debug)]
+pub struct Outlets {
+    /// `/dev/null`, for reading.
+    pub stdin: OwnedFd,
+    /// Standard output.
+    pub out: OwnedFd,
+    /// Standard error.
+    pub error: OwnedFd,
+}
+
+impl Outlets {
+    /// Opens what `output` names. `Capture` is per run: what the zygote itself says goes to the log.
+    pub fn open(pool: &str, output: Output, logs: &Path) -> io::Result<Outlets> {
+        let null = || -> io::Result<OwnedFd> { Ok(File::options().read(true).write(true).open("/dev/null")?.into()) };
+        let log = |what: &str| files::log_file(&logs.join(format!("{pool}-{what}.log"))).map(OwnedFd::from);
+        let (out, error) = match output {
+            Output::Log | Output::Capture => (log("out")?, log("error")?),
+            Output::Inherit => (io::stdout().as_fd().try_clone_to_owned()?, io::stderr().as_fd().try_clone_to_owned()?),
+            Output::None => (null()?, null()?),
+        };
+        Ok(Outlets { stdin: null()?, out, error })
+    }
+}
+
+/// A zygote that has been started.
+#[derive(Debug)]
+pub struct Started {
+    /// Its pid.
+    pub pid: u32,
+    /// A handle on it.
+    pub handle: PidFd,
+    /// The master's end of the reply channel.
+    pub replies: OwnedFd,
+}
+
+/// Why a zygote could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A channel, a log or the kit could not be made.
+    #[error("cannot prepare the zygote of pool \"{pool}\": {source}")]
+    Prepare {
+        /// Whose zygote.
+        pool: String,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// The program could not be started.
+    #[error("pool \"{pool}\": {source}")]
+    Spawn {
+        /// Whose zygote.
+        pool: String,
+        /// Which step failed.
+        source: SpawnError,
+    },
+}
+
+/// Starts generation `number` of `pool` as the keeper's child.
+pub fn start(pool: &Pool, number: u32, orders: &Orders, outlets: &Outlets) -> Result<Started, StartError> {
+    let prepare = |source| StartError::Prepare { pool: pool.name.clone(), source };
+    let identity = users::resolve(pool.user.as_deref(), pool.group.as_deref()).map_err(prepare)?;
+    let (replies, theirs) = seqpacket::pair().map_err(prepare)?;
+    seqpacket::vouch(replies.as_fd()).map_err(prepare)?;
+    seqpacket::set_send_buffer(theirs.as_fd(), CHANNEL_BUFFER).map_err(prepare)?;
+    let kit = match pool.runtime {
+        Runtime::Php => Some(memfd::sealed("preforkd.php", PHP_KIT.as_bytes()).map_err(prepare)?),
+        Runtime::Python => Some(memfd::sealed("preforkd.py", PYTHON_KIT.as_bytes()).map_err(prepare)?),
+        Runtime::Native => None,
+    };
+    let mut argv: Vec<OsString> = match &pool.command {
+        Some(command) => command.iter().map(OsString::from).collect(),
+        None => pool.interpreter.iter().map(OsString::from).collect(),
+    };
+    let mut fds = vec![
+        (outlets.stdin.as_fd(), 0),
+        (outlets.out.as_fd(), 1),
+        (outlets.error.as_fd(), 2),
+        (orders.theirs.as_fd(), 3),
+        (theirs.as_fd(), 4),
+    ];
+    if let Some(kit) = &kit {
+        argv.push("/proc/self/fd/5".into());
+        fds.push((kit.as_fd(), 5));
+    }
+    let mut env: Vec<(OsString, OsString)> = std::env::vars_os()
+        .filter(|(k, _)| !k.to_string_lossy().starts_with("PREFORKD_") && !pool.env.contains_key(&*k.to_string_lossy()))
+        .collect();
+    if let Some((home, name)) = identity.as_ref().and_then(|i| i.home.as_ref()) {
+        env.retain(|(k, _)| k != "HOME" && k != "USER" && k != "LOGNAME");
+        env.extend([("HOME", home), ("USER", name), ("LOGNAME", name)].map(|(k, v)| (k.into(), v.into())));
+    }
+    env.retain(|(k, _)| !pool.env.contains_key(&*k.to_string_lossy()));
+    env.extend(pool.env.iter().map(|(k, v)| (k.into(), v.into())));
+    let config = serde_json::to_string(&config(pool, number)).map_err(|e| prepare(e.into()))?;
+    env.push((channel::ENV.into(), config.into()));
+    let limits = [
+        (Limit::Memory, pool.limits.memory),
+        (Limit::OpenFiles, pool.limits.open_files),
+        (Limit::Core, pool.limits.core),
+    ];
+    let program = Program {
+        argv,
+        env,
+        cwd: Some(pool.cwd.clone()),
+        fds,
+        identity,
+        limits: limits.into_iter().filter_map(|(l, v)| Some((l, v?))).collect(),
+        sibling: true,
+    };
+    let (pid, handle) = spawn(&program).map_err(|source| StartError::Spawn { pool: pool.name.clone(), source })?;
+    Ok(Started { pid, handle, replies })
+}
+
+fn config(pool: &Pool, generation: u32) -> ZygoteConfig {
+    ZygoteConfig {
+        protocol: channel::VERSION,
+        pool: pool.name.clone(),
+        generation,
+        preload: pool.preload.as_ref().map(|p| p.to_string_lossy().into_owned()),
+        cwd: pool.cwd.to_string_lossy().into_owned(),
+        entries: pool.entries.clone(),
+        shutdown: match pool.shutdown {
+            processfile::Shutdown::Fast => Shutdown::Fast,
+            processfile::Shutdown::Full => Shutdown::Full,
+        },
+        cpu_time: pool.limits.cpu_time.map(|t| t.as_secs()),
+    }
+}

@@ -1,0 +1,101 @@
+//! The schema and the checker know the same keys, defaults and words.
+
+use serde_json::Value;
+
+use super::super::check::{FILE_KEYS, POOL_KEYS};
+use super::super::fields::{Keys, camel_case};
+use super::super::parts::LIMITS_KEYS;
+use super::super::{Output, Runtime, SCHEMA, Shutdown};
+use super::Place;
+
+fn schema() -> Value {
+    serde_json::from_str(SCHEMA).unwrap()
+}
+
+/// Every known key, and beside it its camelCase spelling, which refers to it.
+fn same_keys(object: &str, known: Keys) {
+    let schema = schema();
+    let properties = schema.pointer(&format!("{object}/properties")).unwrap().as_object().unwrap();
+    let mut expected: Vec<String> = Vec::new();
+    for key in known {
+        expected.push((*key).to_owned());
+        if key.contains('_') {
+            let alias = camel_case(key);
+            let reference = format!("#{object}/properties/{key}");
+            assert_eq!(properties[&alias]["$ref"], Value::from(reference), "{alias}");
+            expected.push(alias);
+        }
+    }
+    let mut found: Vec<String> = properties.keys().cloned().collect();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected, "{object}");
+    assert_eq!(schema.pointer(&format!("{object}/additionalProperties")), Some(&Value::Bool(false)));
+}
+
+#[test]
+fn every_key_is_in_both() {
+    let without_apps: Vec<&str> = FILE_KEYS.iter().copied().filter(|key| *key != "apps").collect();
+    same_keys("", Vec::leak(without_apps));
+    same_keys("/$defs/pool", POOL_KEYS);
+    same_keys("/$defs/limits", LIMITS_KEYS);
+}
+
+#[test]
+fn every_key_is_read() {
+    let place = Place::new();
+    for key in POOL_KEYS {
+        let text = format!("{{pools:[{{{key}:[[]]}}]}}");
+        let wanted = format!(": pools[0].{key}");
+        assert!(place.errors(&text).lines().any(|line| line.contains(&wanted) && line.contains("found")), "{key}");
+    }
+    for key in LIMITS_KEYS {
+        let text = format!("{{pools:[{{limits:{{{key}:[[]]}}}}]}}");
+        assert!(place.errors(&text).contains(&format!("limits.{key}: expected a")), "{key}");
+    }
+}
+
+#[test]
+fn writing_out_the_schemas_defaults_changes_nothing() {
+    let place = Place::new();
+    let mut keys = String::new();
+    for (key, property) in schema().pointer("/$defs/pool/properties").unwrap().as_object().unwrap() {
+        if let Some(default) = property.get("default") {
+            keys += &format!(",\"{key}\":{default}");
+        }
+    }
+    assert_eq!(keys.matches(':').count(), 9, "{keys}");
+    let pool = |keys: &str| place.parse(&format!("{{pools:[{{name:\"a\",runtime:\"php\"{keys}}}]}}")).unwrap();
+    assert_eq!(pool(&keys), pool(""));
+}
+
+#[test]
+fn the_words_and_bounds_of_the_schema_are_the_checkers() {
+    let schema = schema();
+    let property = |key: &str| schema.pointer(&format!("/$defs/pool/properties/{key}")).unwrap().clone();
+    let place = Place::new();
+    let takes = |key: &str, value: &Value| {
+        let command = if value == "native" { ",command:[\"x\"]" } else { "" };
+        let runtime = if key == "runtime" { "" } else { ",runtime:\"php\"" };
+        let roomy = if key == "idle" { ",max_running:100000" } else { "" };
+        let text = format!("{{pools:[{{name:\"a\"{runtime}{command}{roomy},{key}:{value}}}]}}");
+        place.parse(&text).ok().map(|mut file| file.pools.remove(0))
+    };
+    let words = |key: &str| property(key)["enum"].as_array().unwrap().clone();
+    let runtimes: Vec<Runtime> = words("runtime").iter().map(|word| takes("runtime", word).unwrap().runtime).collect();
+    assert_eq!(runtimes, [Runtime::Php, Runtime::Python, Runtime::Native]);
+    for (word, runtime) in words("runtime").iter().zip(&runtimes) {
+        assert_eq!(word, runtime.as_str());
+    }
+    let shutdowns: Vec<Shutdown> =
+        words("shutdown").iter().map(|word| takes("shutdown", word).unwrap().shutdown).collect();
+    assert_eq!(shutdowns, [Shutdown::Fast, Shutdown::Full]);
+    let outputs: Vec<Output> = words("output").iter().map(|word| takes("output", word).unwrap().output).collect();
+    assert_eq!(outputs, [Output::Log, Output::Capture, Output::Inherit, Output::None]);
+    for key in ["idle", "max_running", "max_queued"] {
+        let (least, most) = (property(key)["minimum"].as_i64().unwrap(), property(key)["maximum"].as_i64().unwrap());
+        for (number, fits) in [(least, true), (least - 1, false), (most, true), (most + 1, false)] {
+            assert_eq!(takes(key, &number.into()).is_some(), fits, "{key} {number}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! This process: its place in the tree, its limits, its title.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// Orphans among our descendants become our children (`PR_SET_CHILD_SUBREAPER`).
+pub fn become_subreaper() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_child_subreaper(true)?)
+}
+
+/// The signal we get when our parent dies.
+pub fn set_parent_death_signal(signal: i32) -> io::Result<()> {
+    Ok(nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::try_from(signal)?)?)
+}
+
+/// Our parent's pid.
+pub fn parent() -> u32 {
+    nix::unistd::getppid().as_raw() as u32
+}
+
+/// Our children that have not been reaped, as `/proc` lists them (CONFIG_PROC_CHILDREN).
+pub fn children() -> Vec<u32> {
+    let me = std::process::id();
+    let text = fs::read_to_string(format!("/proc/{me}/task/{me}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// Our effective user id.
+pub fn effective_uid() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+/// Raises the soft limit of open files to the hard one; returns what holds then.
+pub fn raise_open_files() -> io::Result<u64> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok(hard)
+}
+
+/// Sets RLIMIT_CPU, in seconds: SIGXCPU at `seconds`, SIGKILL one later.
+pub fn limit_cpu(seconds: u64) -> io::Result<()> {
+    use nix::sys::resource::{Resource, setrlimit};
+    Ok(setrlimit(Resource::RLIMIT_CPU, seconds, seconds + 1)?)
+}
+
+/// How many threads this process has: the links of `/proc/self/task`, one stat without opening anything.
+pub fn thread_count() -> io::Result<u64> {
+    Ok(nix::sys::stat::stat("/proc/self/task")?.st_nlink - 2)
+}
+
+/// The place where `ps` reads our arguments from, found once.
+#[derive(Debug)]
+pub struct Title {
+    start: usize,
+    len: usize,
+}
+
+impl Title {
+    /// Looks it up in `/proc/self/stat` (arg_start and arg_end, fields 48 and 49 of proc_pid_stat(5)).
+    pub fn find() -> Option<Title> {
+        let stat = fs::read_to_string("/proc/self/stat").ok()?;
+        // The command in parentheses may hold blanks; the fields after its end count from 3.
+        let mut rest = stat.get(stat.rfind(')')? + 2..)?.split(' ');
+        let start: usize = rest.nth(48 - 3)?.parse().ok()?;
+        let end: usize = rest.next()?.parse().ok()?;
+        (start != 0 && end > start + 1).then_some(Title { start, len: end - start })
+    }
+
+    /// Shows `title` in `ps`, cut to the room that the original arguments had. Call it only where nobody holds a
+    /// reference into the original argv (std reads it from there on each `args()`).
+    pub fn set(&self, title: &str) {
+        let bytes = title.as_bytes();
+        let n = bytes.len().min(self.len - 1);
+        // SAFETY: arg_start..arg_end is this process's own writable stack memory, which the kernel laid out
+        // at exec and never unmaps; n is less than its length.
+        unsafe {
+            let at = self.start as *mut u8;
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), at, n);
+            std::ptr::write_bytes(at.add(n), 0, self.len - n);
+        }
+    }
+}
+
+/// The short name (15 bytes) of this thread, as `ps -o comm` and `top` show it.
+pub fn set_name(name: &str) {
+    if let Ok(name) = std::ffi::CString::new(name) {
+        // Only cosmetic; the call fails for no valid string.
+        let _ = nix::sys::prctl::set_name(&name);
+    }
+}
+
+/// Takes over a descriptor that was inherited under a fixed number and makes it close-on-exec.
+/// Fails with EBADF when there is none. Call it once a number, at the start, before anything else could have
+/// opened a file under it.
+pub fn inherited(number: i32) -> io::Result<OwnedFd> {
+    // SAFETY: borrowed only for the check whether it is open; fcntl fails with EBADF otherwise.
+    let fd = unsafe { BorrowedFd::borrow_raw(number) };
+    nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
+    // SAFETY: it is open, was put there for us by our parent, and by this function's contract nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Moves `fd` to `number` (0, 1 or 2: not close-on-exec), closing what was there.
+pub fn move_to(fd: OwnedFd, number: i32) -> io::Result<()> {
+    // SAFETY: dup2 takes two integers; the standard numbers are owned by the whole process, not by an OwnedFd.
+    if unsafe { libc::dup2(fd.as_fd().as_raw_fd(), number) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Sets a variable of the environment. Only for a process with one thread.
+pub fn set_env(key: &str, value: &str) {
+    // SAFETY: the callers are warm processes, which refuse to fork while they have a second thread,
+    // and a child that has just been forked has one.
+    unsafe { std::env::set_var(key, value) };
+}
+
+/// Removes a variable of the environment. Only for a process with one thread.
+pub fn remove_env(key: &str) {
+    // SAFETY: as for set_env.
+    unsafe { std::env::remove_var(key) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_counted() {
+        let before = thread_count().unwrap();
+        let (tx, rx) = std::sync::mpsc::channel::<()>();
+        let t = std::thread::spawn(move || rx.recv());
+        // Other tests' threads come and go; ours is there for sure.
+        assert!(thread_count().unwrap() >= 2 && before >= 1);
+        drop(tx);
+        t.join().unwrap().unwrap_err();
+    }
+}

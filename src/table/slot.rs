@@ -1,0 +1,305 @@
+//! One run in the table: fixed size, so that anybody can read it in place.
+//!
+//! Word 0 is a sequence lock: odd while the master writes. The rest is plain; results, errors and
+//! captured output, which have no fixed size, are the journal's.
+
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use super::{ExitEntry, SLOTS_AT, Table};
+use crate::sys::reap::How;
+use crate::wire::status::{State, Usage};
+
+pub(super) const SLOT_WORDS: usize = 72;
+
+const SEQ: usize = 0;
+/// State (bits 0–7, 0: free), kind of end (8–15), timed out (16), captures (17), generation (32–63).
+const STATE: usize = 1;
+const NONCE: usize = 2;
+const PID: usize = 3;
+const FORK_SEQ: usize = 4;
+const QUEUED_AT: usize = 5;
+const STARTED_AT: usize = 6;
+const ENDED_AT: usize = 7;
+const END: usize = 8;
+const USAGE: usize = 9;
+/// Lengths of id (0–7), pool (8–15), entry (16–23).
+const LENGTHS: usize = 16;
+const ID: usize = 17;
+const POOL: usize = 25;
+const ENTRY: usize = 33;
+const ENTRY_WORDS: usize = 32;
+
+const _: () = assert!(ENTRY + ENTRY_WORDS <= SLOT_WORDS);
+
+/// The longest id and pool name, in bytes.
+pub const NAME_MAX: usize = 64;
+/// The longest entry, in bytes.
+pub const ENTRY_MAX: usize = 255;
+
+/// A run as the table has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Record {
+    pub slot: u32,
+    pub id: String,
+    pub pool: String,
+    pub entry: String,
+    pub state: State,
+    pub generation: u32,
+    /// 0 while there is none.
+    pub pid: u32,
+    /// What the child has to repeat; random.
+    pub nonce: u64,
+    /// The ring's head when its fork was asked for: older exits cannot be its own.
+    pub fork_seq: u64,
+    /// ns since the epoch, 0 while it has not happened.
+    pub queued_at: u64,
+    pub started_at: u64,
+    pub ended_at: u64,
+    pub how: Option<How>,
+    pub timed_out: bool,
+    pub usage: Option<Usage>,
+}
+
+impl Record {
+    /// The exit code, if it exited.
+    pub fn exit_code(&self) -> Option<i32> {
+        match self.how {
+            Some(How::Exited(code)) => Some(code),
+            _ => None,
+        }
+    }
+
+    /// The signal that ended it.
+    pub fn signal(&self) -> Option<i32> {
+        match self.how {
+            Some(How::Killed(n) | How::Dumped(n)) => Some(n),
+            _ => None,
+        }
+    }
+
+    /// Whether it left a core dump, if it has ended.
+    pub fn core_dumped(&self) -> Option<bool> {
+        self.how.map(|h| matches!(h, How::Dumped(_)))
+    }
+}
+
+/// A new run.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Claim<'a> {
+    pub id: &'a str,
+    pub pool: &'a str,
+    pub entry: &'a str,
+    pub state: State,
+    pub queued_at: u64,
+}
+
+struct Writer<'a>(&'a [AtomicU64]);
+
+impl Writer<'_> {
+    fn set(&self, i: usize, value: u64) {
+        self.0[i].store(value, Ordering::Relaxed);
+    }
+
+    fn get(&self, i: usize) -> u64 {
+        self.0[i].load(Ordering::Relaxed)
+    }
+
+    fn text(&self, at: usize, words: usize, text: &str) {
+        let bytes = text.as_bytes();
+        for (i, chunk) in bytes.chunks(8).take(words).enumerate() {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.set(at + i, u64::from_le_bytes(word));
+        }
+    }
+
+    fn state(&self, state: State) {
+        self.set(STATE, (self.get(STATE) & !0xff) | encode(state));
+    }
+}
+
+impl Table {
+    fn write(&self, slot: u32, change: impl FnOnce(&Writer<'_>)) {
+        let at = SLOTS_AT + slot as usize * SLOT_WORDS;
+        let w = Writer(&self.words.all()[at..at + SLOT_WORDS]);
+        let seq = w.get(SEQ);
+        w.set(SEQ, seq | 1);
+        fence(Ordering::Release);
+        change(&w);
+        w.0[SEQ].store((seq | 1) + 1, Ordering::Release);
+    }
+
+    /// Fills a free slot.
+    pub fn claim(&self, slot: u32, claim: &Claim<'_>) {
+        self.write(slot, |w| {
+            for i in STATE..ID {
+                w.set(i, 0);
+            }
+            w.set(QUEUED_AT, claim.queued_at);
+            let lengths = claim.id.len().min(NAME_MAX)
+                | claim.pool.len().min(NAME_MAX) << 8
+                | claim.entry.len().min(ENTRY_MAX) << 16;
+            w.set(LENGTHS, lengths as u64);
+            w.text(ID, 8, claim.id);
+            w.text(POOL, 8, claim.pool);
+            w.text(ENTRY, ENTRY_WORDS, claim.entry);
+            w.state(claim.state);
+        });
+    }
+
+    /// Its fork is about to be asked for.
+    pub fn set_starting(&self, slot: u32, generation: u32, nonce: u64, fork_seq: u64) {
+        self.write(slot, |w| {
+            w.set(NONCE, nonce);
+            w.set(FORK_SEQ, fork_seq);
+            w.set(STATE, u64::from(generation) << 32 | encode(State::Starting));
+        });
+    }
+
+    /// It has said that it started.
+    pub fn set_running(&self, slot: u32, pid: u32, started_at: u64) {
+        self.write(slot, |w| {
+            w.set(PID, pid.into());
+            w.set(STARTED_AT, started_at);
+            w.state(State::Running);
+        });
+    }
+
+    /// Its time was up.
+    pub fn set_timed_out(&self, slot: u32) {
+        self.write(slot, |w| w.set(STATE, w.get(STATE) | 1 << 16));
+    }
+
+    /// It has ended, in this way.
+    pub fn set_exited(&self, slot: u32, exit: &ExitEntry) {
+        self.write(slot, |w| {
+            let (kind, status) = match exit.how {
+                How::Exited(n) => (1, n),
+                How::Killed(n) => (2, n),
+                How::Dumped(n) => (3, n),
+            };
+            w.set(END, status as u32 as u64);
+            w.set(ENDED_AT, exit.at);
+            let u = &exit.usage;
+            let usage = [
+                u.user_us,
+                u.system_us,
+                u.max_rss_bytes,
+                u.minor_faults,
+                u.major_faults,
+                u.voluntary_switches,
+                u.involuntary_switches,
+            ];
+            for (i, word) in usage.into_iter().enumerate() {
+                w.set(USAGE + i, word);
+            }
+            w.set(STATE, (w.get(STATE) & !0xffff) | kind << 8 | encode(State::Exited));
+        });
+    }
+
+    /// It never ran (`failed`), or nobody can know how it ended (`unknown`).
+    pub fn set_without_exit(&self, slot: u32, state: State, ended_at: u64) {
+        self.write(slot, |w| {
+            w.set(ENDED_AT, ended_at);
+            w.state(state);
+        });
+    }
+
+    /// Forgets it.
+    pub fn clear(&self, slot: u32) {
+        self.write(slot, |w| w.set(STATE, 0));
+    }
+
+    /// Reads slot `slot`; None when it is free.
+    pub fn record(&self, slot: u32) -> Option<Record> {
+        read(slot, |i| self.word(SLOTS_AT + i).load(Ordering::Acquire))
+    }
+}
+
+fn encode(state: State) -> u64 {
+    match state {
+        State::Queued => 1,
+        State::Starting => 2,
+        State::Running => 3,
+        State::Exited => 4,
+        State::Failed => 5,
+        State::Unknown => 6,
+    }
+}
+
+fn decode(word: u64) -> Option<State> {
+    Some(match word & 0xff {
+        1 => State::Queued,
+        2 => State::Starting,
+        3 => State::Running,
+        4 => State::Exited,
+        5 => State::Failed,
+        6 => State::Unknown,
+        _ => return None,
+    })
+}
+
+/// Reads one slot through `load`, which gives word `i` of all slots' words. A file that somebody damaged
+/// gives wrong rows, never a panic.
+pub(super) fn read(slot: u32, load: impl Fn(usize) -> u64) -> Option<Record> {
+    let base = slot as usize * SLOT_WORDS;
+    // The writer never sleeps inside its lock; a dead one's slot stays odd, and is shown as it is after some tries.
+    for attempt in 0..1000 {
+        let before = load(base + SEQ);
+        let state = load(base + STATE);
+        if before & 1 == 0 && decode(state).is_none() {
+            return None;
+        }
+        let mut words = [0u64; SLOT_WORDS];
+        for (i, word) in words.iter_mut().enumerate() {
+            *word = load(base + i);
+        }
+        fence(Ordering::Acquire);
+        if (before & 1 == 0 && load(base + SEQ) == before) || attempt == 999 {
+            return build(slot, &words);
+        }
+        std::hint::spin_loop();
+    }
+    None
+}
+
+fn build(slot: u32, w: &[u64; SLOT_WORDS]) -> Option<Record> {
+    let text = |at: usize, len: u64, words: usize| {
+        let bytes: Vec<u8> = w[at..at + words].iter().flat_map(|v| v.to_le_bytes()).collect();
+        String::from_utf8_lossy(&bytes[..(len as usize & 0xff).min(bytes.len())]).into_owned()
+    };
+    let status = w[END] as u32 as i32;
+    let how = match w[STATE] >> 8 & 0xff {
+        1 => Some(How::Exited(status)),
+        2 => Some(How::Killed(status)),
+        3 => Some(How::Dumped(status)),
+        _ => None,
+    };
+    Some(Record {
+        slot,
+        id: text(ID, w[LENGTHS] & 0xff, 8),
+        pool: text(POOL, w[LENGTHS] >> 8 & 0xff, 8),
+        entry: text(ENTRY, w[LENGTHS] >> 16 & 0xff, ENTRY_WORDS),
+        state: decode(w[STATE])?,
+        generation: (w[STATE] >> 32) as u32,
+        pid: w[PID] as u32,
+        nonce: w[NONCE],
+        fork_seq: w[FORK_SEQ],
+        queued_at: w[QUEUED_AT],
+        started_at: w[STARTED_AT],
+        ended_at: w[ENDED_AT],
+        how,
+        timed_out: w[STATE] >> 16 & 1 == 1,
+        usage: how.map(|_| Usage {
+            user_us: w[USAGE],
+            system_us: w[USAGE + 1],
+            max_rss_bytes: w[USAGE + 2],
+            minor_faults: w[USAGE + 3],
+            major_faults: w[USAGE + 4],
+            voluntary_switches: w[USAGE + 5],
+            involuntary_switches: w[USAGE + 6],
+        }),
+    })
+}

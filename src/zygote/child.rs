@@ -1,0 +1,139 @@
+//! The child's side of a fork: from the order to `_exit`.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde_json::Value;
+
+use super::{Run, Zygote, reply, send};
+use crate::sys::clone::{become_run, exit_now};
+use crate::sys::{memfd, process, seqpacket};
+use crate::wire::channel::{
+    ChildRequest, ErrorObject, Flags, Header, MESSAGE_MAX, Order, RESULT_MAX, Refused, RefusedCode, Reply,
+};
+
+/// The exit code after an uncaught error.
+const UNCAUGHT: i32 = 255;
+/// The largest request, in bytes: a client's line has a limit of its own, far below.
+const REQUEST_MAX: usize = 1 << 30;
+
+/// Everything a child does. The zygote's memory is left as it is: no destructor runs.
+pub(super) fn run(zygote: &Zygote, header: Header<Order>, payload: &[u8], fds: Vec<OwnedFd>) -> ! {
+    become_run();
+    // What the zygote held is closed by the numbers' owner: this copy of the process.
+    let orders = process::inherited(super::ORDERS_FD);
+    drop(orders);
+    if let Some(seconds) = zygote.config.cpu_time {
+        let _ = process::limit_cpu(seconds); // a limit below what was used already cannot be set later either
+    }
+    let code = match obey(zygote, header, payload, fds) {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("preforkd: run in pool {}: {e}", zygote.config.pool);
+            UNCAUGHT
+        }
+    };
+    let _ = io::stdout().flush();
+    exit_now(code)
+}
+
+fn obey(zygote: &Zygote, header: Header<Order>, payload: &[u8], mut fds: Vec<OwnedFd>) -> io::Result<i32> {
+    if !header.flags.contains(Flags::CHANNEL) {
+        return start(zygote, header, payload, fds);
+    }
+    zygote.show("idle");
+    let channel = fds.remove(0);
+    let mut buffer = vec![0; MESSAGE_MAX];
+    let (len, extra) = seqpacket::receive(channel.as_fd(), &mut buffer)?;
+    drop(channel);
+    if len == 0 {
+        exit_now(0);
+    }
+    let bad = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
+    let (header, payload) = Header::<Order>::decode(&buffer[..len]).map_err(|e| bad(e.to_string()))?;
+    if header.kind != Order::Request || extra.truncated || extra.fds.len() != header.flags.fd_count() {
+        return Err(bad("not a request".into()));
+    }
+    start(zygote, header, payload, extra.fds)
+}
+
+fn start(zygote: &Zygote, header: Header<Order>, payload: &[u8], mut fds: Vec<OwnedFd>) -> io::Result<i32> {
+    let slot = (header.slot, header.nonce);
+    let replies = zygote.replies.as_fd();
+    let large = if header.flags.contains(Flags::MEMFD) {
+        fds.pop().map(|fd| memfd::read_sealed(fd, REQUEST_MAX)).transpose()?
+    } else {
+        None
+    };
+    for (number, fd) in fds.into_iter().enumerate() {
+        process::move_to(fd, number as i32)?;
+    }
+    let request: ChildRequest<'_> = match serde_json::from_slice(large.as_deref().unwrap_or(payload)) {
+        Ok(request) => request,
+        Err(e) => return refuse(replies, slot, RefusedCode::Error, format!("the request cannot be read: {e}")),
+    };
+    for (key, value) in request.env.iter().flat_map(|env| env.iter()) {
+        process::set_env(key, value);
+    }
+    zygote.show(&request.entry);
+    let Some(handler) = zygote.entries.get(request.entry.as_ref()) else {
+        let mut known: Vec<&str> = zygote.entries.keys().map(String::as_str).collect();
+        known.sort_unstable();
+        let message = format!("no entry \"{}\" is registered in pool \"{}\"; there are: {}", request.entry, zygote.config.pool, known.join(", "));
+        return refuse(replies, slot, RefusedCode::NotFound, message);
+    };
+    let params = match request.params.as_deref().map(|p| serde_json::from_str(p.get())).transpose() {
+        Ok(params) => params.unwrap_or(Value::Null),
+        Err(e) => return refuse(replies, slot, RefusedCode::Error, format!("the params cannot be read: {e}")),
+    };
+    let run = Run {
+        id: request.id.into_owned(),
+        entry: request.entry.into_owned(),
+        params,
+        args: request.args.map(Cow::into_owned).unwrap_or_default(),
+        replies: replies.try_clone_to_owned()?,
+        header: slot,
+    };
+    reply::<()>(replies, Reply::Started, slot, None)?;
+    // A panic is an error of the run as any other; nothing of this process is used afterwards but its channels.
+    let outcome = catch_unwind(AssertUnwindSafe(|| handler(&run)));
+    match outcome {
+        Ok(Ok(Value::Null)) => Ok(0),
+        Ok(Ok(value)) => {
+            let text = serde_json::to_vec(&value)?;
+            if text.len() > RESULT_MAX {
+                let message = format!("the result has {} bytes, at most {RESULT_MAX} are kept", text.len());
+                fail(replies, slot, "ResultTooLarge", message)?;
+                return Ok(0);
+            }
+            send(replies, Header { kind: Reply::Result, flags: Flags::NONE, slot: slot.0, nonce: slot.1 }, &text)?;
+            Ok(0)
+        }
+        Ok(Err(e)) => {
+            eprintln!("{e}");
+            fail(replies, slot, "Error", e.to_string())?;
+            Ok(UNCAUGHT)
+        }
+        Err(panic) => {
+            let message = panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
+                .unwrap_or_default();
+            fail(replies, slot, "panic", message)?;
+            Ok(UNCAUGHT)
+        }
+    }
+}
+
+fn fail(replies: std::os::fd::BorrowedFd<'_>, slot: (u32, u64), class: &str, message: String) -> io::Result<()> {
+    let error = ErrorObject { class: class.into(), message: message.into(), trace: None };
+    reply(replies, Reply::Error, slot, Some(&error))
+}
+
+fn refuse(replies: std::os::fd::BorrowedFd<'_>, slot: (u32, u64), code: RefusedCode, message: String) -> io::Result<i32> {
+    reply(replies, Reply::Refused, slot, Some(&Refused { code, message }))?;
+    Ok(0)
+}
