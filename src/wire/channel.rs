@@ -1,12 +1,10 @@
 //! The zygote channel: `proto/ZYGOTE.md` in types. Both ends use this page, so that they cannot disagree.
 
-pub use super::status::RunError as ErrorObject;
+mod payload;
 
-use super::json::present;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+pub use super::status::RunError as ErrorObject;
+pub use payload::*;
+
 use std::fmt;
 use std::ops::BitOr;
 
@@ -203,9 +201,13 @@ pub enum BadMessage {
 impl fmt::Display for BadMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BadMessage::Short(length) => write!(f, "a message of {length} bytes has no whole header"),
+            BadMessage::Short(length) => {
+                write!(f, "a message of {length} bytes has no whole header")
+            }
             BadMessage::UnknownType(number) => write!(f, "a message of the unknown type {number}"),
-            BadMessage::WrongFlags { number, flags } => write!(f, "flags {flags:#x} beside type {number}"),
+            BadMessage::WrongFlags { number, flags } => {
+                write!(f, "flags {flags:#x} beside type {number}")
+            }
             BadMessage::WrongPayload { number, length } => {
                 write!(f, "a payload of {length} bytes in a message of type {number}")
             }
@@ -214,106 +216,6 @@ impl fmt::Display for BadMessage {
 }
 
 impl std::error::Error for BadMessage {}
-
-/// What a zygote finds in [`ENV`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ZygoteConfig {
-    /// [`VERSION`]
-    pub protocol: u32,
-    /// The pool's name.
-    pub pool: String,
-    /// 1, 2, …
-    pub generation: u32,
-    /// The file to preload, absolute.
-    pub preload: Option<String>,
-    /// The working directory, absolute.
-    pub cwd: String,
-    /// What may be run; `None`: what lies under `cwd`.
-    pub entries: Option<Vec<String>>,
-    /// How a child leaves.
-    pub shutdown: Shutdown,
-    /// Seconds of CPU a child may use.
-    pub cpu_time: Option<u64>,
-}
-
-/// How a child leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Shutdown {
-    /// Flushed, shutdown functions run, then `_exit`.
-    #[default]
-    Fast,
-    /// The runtime's own way.
-    Full,
-}
-
-/// The payload of [`Order::Request`] and of [`Order::Fork`] without a channel.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ChildRequest<'a> {
-    /// The run's id.
-    pub id: Cow<'a, str>,
-    /// What to run.
-    pub entry: Cow<'a, str>,
-    /// Its one argument, spliced in as it came. Never beside `args`.
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    pub params: Option<Cow<'a, RawValue>>,
-    /// A script's arguments.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub args: Option<Cow<'a, [String]>>,
-    /// Added to the environment.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub env: Option<Cow<'a, BTreeMap<String, String>>>,
-}
-
-/// The payload of [`Reply::Ready`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReadyInfo {
-    /// `PHP 8.2.29`
-    pub runtime: String,
-    /// How the kit reaches the system: `ffi`, `ctypes`.
-    #[serde(default)]
-    pub via: Option<String>,
-    /// For people.
-    #[serde(default)]
-    pub warnings: Vec<String>,
-}
-
-/// The payload of [`Reply::Refused`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refused {
-    /// For programs.
-    pub code: RefusedCode,
-    /// For people.
-    pub message: String,
-}
-
-/// Why an entry was not run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RefusedCode {
-    /// It may not be run.
-    Refused,
-    /// There is no such entry.
-    NotFound,
-    /// Finding it failed.
-    Error,
-}
-
-/// The payload of [`Reply::ForkFailed`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ForkFailed {
-    /// For people.
-    pub message: String,
-    /// The system's reason; `None`: the kit refused.
-    pub errno: Option<i32>,
-}
-
-/// The payload of [`Reply::Forked`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Forked {
-    /// 0: not known.
-    pub pid: u32,
-}
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 //!
 //! A bare number is milliseconds or bytes; a string may carry a unit.
 
+use super::quote::Quoted;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use std::fmt;
 use std::time::Duration;
@@ -17,7 +18,7 @@ const SIZE_SHAPE: &str = "a size such as 512K, 64M, 2G, or a number of bytes";
 /// # Errors
 /// A sentence that says what was found and what is expected.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:.64?} is not {DURATION_SHAPE}");
+    let wrong = || format!("{} is not {DURATION_SHAPE}", Quoted(text));
     let (number, unit) = split(text).ok_or_else(wrong)?;
     let factor: u64 = match unit {
         "" | "ms" => 1,
@@ -35,7 +36,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// A sentence that says what was found and what is expected.
 pub fn parse_size(text: &str) -> Result<u64, String> {
-    let wrong = || format!("{text:.64?} is not {SIZE_SHAPE}");
+    let wrong = || format!("{} is not {SIZE_SHAPE}", Quoted(text));
     let (number, unit) = split(text).ok_or_else(wrong)?;
     let shift = match unit {
         "" => 0,
@@ -45,7 +46,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         "T" | "t" => 40,
         _ => return Err(wrong()),
     };
-    number.checked_mul(1 << shift).ok_or_else(|| format!("{text:.64?} is more than 2^64 bytes"))
+    number.checked_mul(1 << shift).ok_or_else(|| format!("{} is more than 2^64 bytes", Quoted(text)))
 }
 
 fn split(text: &str) -> Option<(u64, &str)> {

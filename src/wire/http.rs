@@ -18,7 +18,9 @@ pub fn looks_like_http(line: &[u8]) -> bool {
 }
 
 fn ends_in_version(line: &[u8]) -> bool {
-    let Some(blank) = line.iter().rposition(u8::is_ascii_whitespace) else { return false };
+    let Some(blank) = line.iter().rposition(u8::is_ascii_whitespace) else {
+        return false;
+    };
     let last = &line[blank + 1..];
     last.len() >= 5
         && last[..5].eq_ignore_ascii_case(b"HTTP/")

@@ -71,7 +71,7 @@ pub fn value(bytes: &[u8], max_depth: usize) -> Result<Box<RawValue>, BadJson> {
 }
 
 /// For a field whose `null` is a value and not the same as its absence.
-pub(super) fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+pub(in crate::wire) fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,

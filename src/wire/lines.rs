@@ -57,8 +57,8 @@ impl LineBuffer {
         &mut self.buffer[self.end..]
     }
 
-    /// Moving costs what is held, so it must win at least as much room as it moves bytes;
-    /// otherwise the buffer doubles. That keeps the whole O(1) a byte.
+    /// Moving costs what is held. After it there is room for that much and [`SPARE`] more, so
+    /// the next move comes no sooner than that many bytes later: O(1) a byte.
     fn make_room(&mut self) {
         let held = self.end - self.start;
         if self.start > 0 {
@@ -67,8 +67,8 @@ impl LineBuffer {
             self.start = 0;
             self.end = held;
         }
-        if self.buffer.len() - held < SPARE.max(held) {
-            self.buffer.resize(held + SPARE.max(held), 0);
+        if self.buffer.len() < 2 * held + SPARE {
+            self.buffer.resize(2 * held + SPARE, 0);
         }
     }
 

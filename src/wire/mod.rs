@@ -14,12 +14,15 @@ pub mod json;
 pub mod lines;
 mod params;
 pub mod phprocksyd;
+pub mod quote;
 pub mod request;
 pub mod rpc;
 pub mod signal;
 pub mod status;
 pub mod timestamp;
 
+#[cfg(test)]
+mod contract;
 #[cfg(test)]
 mod mutation;
 

@@ -1,12 +1,16 @@
 //! Reading a method's params: straight into a struct, and only when that fails a second look
 //! for the key that is to blame.
 
+use super::quote::Quoted;
 use super::rpc::RpcError;
 use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
+
+/// The most of serde's own words that goes into an error, in characters.
+const MAX_MESSAGE: usize = 200;
 
 /// A struct of optional keys; made by [`params!`].
 pub(super) trait Params: DeserializeOwned {
@@ -20,7 +24,7 @@ macro_rules! params {
     ($name:ident { $($(#[$meta:meta])* $field:ident : $type:ty),* $(,)? }) => {
         #[derive(Deserialize, Default)]
         #[serde(deny_unknown_fields, default)]
-        struct $name { $($(#[$meta])* $field: $type),* }
+        pub(super) struct $name { $($(#[$meta])* pub(super) $field: $type),* }
         impl Params for $name {
             const KEYS: &[&str] = &[$(stringify!($field)),*];
         }
@@ -34,9 +38,9 @@ pub(super) use params;
 /// `invalid_params` that names the key.
 pub(super) fn read<T: Params>(raw: Option<&RawValue>) -> Result<T, RpcError> {
     let text = raw.map_or("{}", RawValue::get);
-    if text.starts_with('[') {
+    if let Some(list) = text.strip_prefix('[') {
         // serde would take a list for the fields in order; the contract has names only.
-        if text[1..].trim_start() == "]" {
+        if list.trim_start() == "]" {
             return read::<T>(None);
         }
         return Err(RpcError::invalid_params("params are given by name, as an object"));
@@ -45,7 +49,9 @@ pub(super) fn read<T: Params>(raw: Option<&RawValue>) -> Result<T, RpcError> {
 }
 
 fn diagnose<T: Params>(text: &str, error: &serde_json::Error) -> String {
-    let Ok(Pairs(pairs)) = serde_json::from_str(text) else { return without_position(error) };
+    let Ok(Pairs(pairs)) = serde_json::from_str(text) else {
+        return without_position(error);
+    };
     for (index, (key, value)) in pairs.iter().enumerate() {
         if !T::KEYS.contains(&key.as_str()) {
             return unknown_key(key, T::KEYS);
@@ -63,9 +69,9 @@ fn diagnose<T: Params>(text: &str, error: &serde_json::Error) -> String {
 /// `unknown key "tiemout", did you mean "timeout"?`
 pub(super) fn unknown_key(key: &str, known: &[&str]) -> String {
     match nearest(key, known) {
-        Some(near) => format!("unknown key {key:.64?}, did you mean {near:?}?"),
-        None if known.is_empty() => format!("unknown key {key:.64?}: there are no params"),
-        None => format!("unknown key {key:.64?}, known are {}", known.join(", ")),
+        Some(near) => format!("unknown key {}, did you mean {near:?}?", Quoted(key)),
+        None if known.is_empty() => format!("unknown key {}: there are no params", Quoted(key)),
+        None => format!("unknown key {}, known are {}", Quoted(key), known.join(", ")),
     }
 }
 
@@ -80,12 +86,13 @@ pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     known.iter().copied().map(|name| (distance(name), name)).min().filter(|(d, _)| *d <= 2).map(|(_, name)| name)
 }
 
-/// The line and column are of a text that the client never saw.
+/// The line and column are of a text that the client never saw; and serde repeats whole strings.
 fn without_position(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    match text.rfind(" at line ") {
-        Some(at) => text[..at].to_owned(),
-        None => text,
+    let end = text.rfind(" at line ").unwrap_or(text.len());
+    match text[..end].char_indices().nth(MAX_MESSAGE) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text[..end].to_owned(),
     }
 }
 
@@ -139,15 +146,15 @@ impl<'de> Deserialize<'de> for UniqueMap {
                 let mut variables = BTreeMap::new();
                 while let Some((name, value)) = map.next_entry::<String, String>()? {
                     if name.is_empty() || name.contains(['=', '\0']) {
-                        return Err(de::Error::custom(format!("{name:.64?} cannot be a variable's name")));
+                        return Err(de::Error::custom(format!("{} cannot be a variable's name", Quoted(&name))));
                     }
                     if value.contains('\0') {
-                        return Err(de::Error::custom(format!("{name:.64?} holds a NUL")));
+                        return Err(de::Error::custom(format!("{} holds a NUL", Quoted(&name))));
                     }
                     match variables.entry(name) {
                         Entry::Vacant(entry) => entry.insert(value),
                         Entry::Occupied(entry) => {
-                            return Err(de::Error::custom(format!("{:.64?} is there twice", entry.key())));
+                            return Err(de::Error::custom(format!("{} is there twice", Quoted(entry.key()))));
                         }
                     };
                 }

@@ -78,7 +78,9 @@ pub fn parse(line: &[u8]) -> Command {
 
 fn run(id: String, arguments: &Arguments<'_>) -> Command {
     let class = arguments.class.and_then(|class| serde_json::from_str::<String>(class.get()).ok());
-    let Some(entry) = class else { return bad("class is not a string") };
+    let Some(entry) = class else {
+        return bad("class is not a string");
+    };
     if let Err(why) = entry_shape(&entry) {
         return bad(&format!("class {why}"));
     }

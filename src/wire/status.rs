@@ -9,6 +9,7 @@
 pub use super::signal::{signal_name, signal_number};
 pub use super::timestamp::Timestamp;
 
+use super::quote::Quoted;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -66,7 +67,7 @@ impl FromStr for State {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         State::ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| {
-            format!("{text:.64?} is no state: it is one of {}", State::ALL.map(State::as_str).join(", "))
+            format!("{} is no state: it is one of {}", Quoted(text), State::ALL.map(State::as_str).join(", "))
         })
     }
 }

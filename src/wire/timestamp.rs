@@ -1,5 +1,6 @@
 //! Points in wall time as a status shows them.
 
+use super::quote::Quoted;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::borrow::Cow;
 use std::fmt;
@@ -74,10 +75,10 @@ impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<str>::deserialize(deserializer)?;
         let instant: jiff::Timestamp =
-            text.parse().map_err(|error| de::Error::custom(format!("{text:.40?} is no time: {error}")))?;
+            text.parse().map_err(|error| de::Error::custom(format!("{} is no time: {error}", Quoted(&text))))?;
         match u64::try_from(instant.as_nanosecond()) {
             Ok(nanoseconds) => Ok(Timestamp(nanoseconds)),
-            Err(_) => Err(de::Error::custom(format!("{text:.40?} is before 1970 or after 2554"))),
+            Err(_) => Err(de::Error::custom(format!("{} is before 1970 or after 2554", Quoted(&text)))),
         }
     }
 }

@@ -1,0 +1,118 @@
+//! The methods, by name.
+
+use super::shapes::{
+    AuthParams, ById, KillParams, Nothing, ReloadParams, RunParams, RunsParams, WaitParams, pool_name, required,
+    required_id,
+};
+use super::{Run, RunsFilter};
+use crate::wire::info::Role;
+use crate::wire::params::read;
+use crate::wire::rpc::RpcError;
+use serde_json::value::RawValue;
+use std::time::Duration;
+
+/// A request that may be obeyed.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the fields are PROTOCOL.md's")]
+pub enum Method {
+    /// Start a run, or find the one that has this id.
+    Run(Box<Run>),
+    /// A run's status now.
+    Status { id: String },
+    /// A run's status at its end, or at the timeout.
+    Wait { id: String, timeout: Option<Duration> },
+    /// Signal a run; after the grace time KILL.
+    Kill { id: String, signal: Option<i32>, grace: Option<Duration> },
+    /// Forget an ended run.
+    Free { id: String },
+    /// Runs, oldest first.
+    Runs(RunsFilter),
+    /// All pools.
+    Pools,
+    /// All at a glance.
+    List,
+    /// A new generation of a pool.
+    Reload { name: String },
+    /// Is anybody there?
+    Ping,
+    /// About the daemon.
+    Info,
+    /// Drain, then end.
+    Shutdown,
+    /// Say who one is.
+    Auth { token: String },
+}
+
+impl Method {
+    /// The method's name on the wire.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Method::Run(_) => "run",
+            Method::Status { .. } => "status",
+            Method::Wait { .. } => "wait",
+            Method::Kill { .. } => "kill",
+            Method::Free { .. } => "free",
+            Method::Runs(_) => "runs",
+            Method::Pools => "pools",
+            Method::List => "list",
+            Method::Reload { .. } => "reload",
+            Method::Ping => "ping",
+            Method::Info => "info",
+            Method::Shutdown => "shutdown",
+            Method::Auth { .. } => "auth",
+        }
+    }
+
+    /// The least role that may ask for it.
+    pub fn role(&self) -> Role {
+        match self {
+            Method::Auth { .. } => Role::None,
+            Method::Run(_)
+            | Method::Status { .. }
+            | Method::Wait { .. }
+            | Method::Kill { .. }
+            | Method::Free { .. }
+            | Method::Runs(_)
+            | Method::Ping => Role::Run,
+            Method::Pools | Method::List | Method::Info | Method::Reload { .. } | Method::Shutdown => Role::Admin,
+        }
+    }
+
+    /// The method of that name with these params.
+    ///
+    /// # Errors
+    /// `method_not_found` and `invalid_params`.
+    pub(in crate::wire) fn parse(name: &str, raw: Option<&RawValue>) -> Result<Method, RpcError> {
+        let id = || read::<ById>(raw)?.id();
+        let none = || read::<Nothing>(raw).map(drop);
+        Ok(match name {
+            "run" => Method::Run(Box::new(read::<RunParams>(raw)?.validate()?)),
+            "status" => Method::Status { id: id()? },
+            "wait" => {
+                let WaitParams { id, timeout } = read(raw)?;
+                Method::Wait { id: required_id(id)?, timeout: timeout.0 }
+            }
+            "kill" => {
+                let KillParams { id, signal, grace } = read(raw)?;
+                Method::Kill { id: required_id(id)?, signal, grace: grace.0 }
+            }
+            "free" => Method::Free { id: id()? },
+            "runs" => Method::Runs(read::<RunsParams>(raw)?.validate()?),
+            "pools" => none().map(|()| Method::Pools)?,
+            "list" => none().map(|()| Method::List)?,
+            "reload" => {
+                let name = required(read::<ReloadParams>(raw)?.name, "name")?;
+                Method::Reload { name: pool_name(name, "name")? }
+            }
+            "ping" => none().map(|()| Method::Ping)?,
+            "info" => none().map(|()| Method::Info)?,
+            "shutdown" => none().map(|()| Method::Shutdown)?,
+            "auth" => Method::Auth { token: required(read::<AuthParams>(raw)?.token, "token")? },
+            _ => return Err(RpcError::unknown_method(name)),
+        })
+    }
+}
+
+/// All methods there are, for the hint beside an unknown one.
+pub const METHODS: [&str; 13] =
+    ["run", "status", "wait", "kill", "free", "runs", "pools", "list", "reload", "ping", "info", "shutdown", "auth"];
