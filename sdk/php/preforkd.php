@@ -89,6 +89,8 @@ namespace Preforkd {
             void _exit(int code);
             int *__errno_location(void);';
 
+        private const NO_SIGNAL = 0x4000; // MSG_NOSIGNAL
+
         private \FFI $c;
         private \FFI\CData $in, $inVector, $inMessage, $inPointer, $inRights;
         private \FFI\CData $tid, $shared;
@@ -259,12 +261,20 @@ namespace Preforkd {
         {
         }
 
-        /** Puts the three descriptors in the place of 0, 1 and 2; the constants STDIN, STDOUT and STDERR stay valid. */
-        public function stdio(array $fds): void
+        public function rehearse(): void
         {
-            foreach ($fds as $to => $fd) {
-                $this->c->dup2($fd, $to);
-                $this->c->close($fd);
+            $this->c->send(-1, \pack('vv', 0, 0), 4, 0);
+        }
+
+        /**
+         * Puts three of a message's descriptors, from `$first` on, in the place of 0, 1 and 2. The constants STDIN,
+         * STDOUT and STDERR stay valid.
+         */
+        public function stdio(array $fds, int $first): void
+        {
+            for ($to = 0; $to <= 2; $to++) {
+                $this->c->dup2($fds[$first + $to], $to);
+                $this->c->close($fds[$first + $to]);
             }
         }
 
@@ -292,7 +302,7 @@ namespace Preforkd {
         {
             if (\strlen($payload) <= INLINE) {
                 $bytes = \pack('vv', $type, 0) . $tag . $payload;
-                return $this->insist(fn () => $this->c->send(REPLIES, $bytes, \strlen($bytes), 0x4000 /* MSG_NOSIGNAL */));
+                return $this->insist(fn () => $this->c->send(REPLIES, $bytes, \strlen($bytes), self::NO_SIGNAL));
             }
             $fd = $this->c->memfd_create('preforkd-reply', 3 /* MFD_CLOEXEC | MFD_ALLOW_SEALING */);
             for ($rest = $payload; $fd >= 0 && $rest !== ''; $rest = \substr($rest, $written)) {
@@ -314,7 +324,7 @@ namespace Preforkd {
             $rights->fds[0] = $fd;
             $message->control = $this->c->cast('void *', \FFI::addr($rights));
             $message->control_length = 24;
-            $sent = $this->insist(fn () => $this->c->sendmsg(REPLIES, \FFI::addr($message), 0x4000 /* MSG_NOSIGNAL */));
+            $sent = $this->insist(fn () => $this->c->sendmsg(REPLIES, \FFI::addr($message), self::NO_SIGNAL));
             $this->c->close($fd);
             return $sent;
         }
@@ -348,7 +358,7 @@ namespace Preforkd {
             $this->c->alarm(0);
             // The file PHP was started on. PHP itself closes it when the main script ends, so it may not be ours.
             foreach (\scandir('/proc/self/fd') as $fd) {
-                if ((int) $fd > KIT && (string) \readlink("/proc/self/fd/$fd") === \Preforkd\Kit::$file) {
+                if ((int) $fd > KIT && (string) \readlink("/proc/self/fd/$fd") === Kit::$file) {
                     $this->closeOnExec((int) $fd);
                 }
             }
@@ -431,7 +441,8 @@ namespace Preforkd {
         {
             $message = [];
             $length = $this->insist(function () use ($socket, &$message) {
-                $message = ['buffer_size' => 16 + INLINE, 'controllen' => \socket_cmsg_space(\SOL_SOCKET, \SCM_RIGHTS, MOST_FDS)];
+                $control = \socket_cmsg_space(\SOL_SOCKET, \SCM_RIGHTS, MOST_FDS);
+                $message = ['buffer_size' => 16 + INLINE, 'controllen' => $control];
                 return @\socket_recvmsg($socket, $message, \MSG_CMSG_CLOEXEC);
             });
             if ($length < 16) {
@@ -508,6 +519,10 @@ namespace Preforkd {
             $this->findFree();
         }
 
+        public function rehearse(): void
+        {
+        }
+
         /** The kernel gives received descriptors the lowest free numbers, and a stream does not tell its own. */
         private function findFree(): void
         {
@@ -519,8 +534,8 @@ namespace Preforkd {
             }
         }
 
-        /** Puts three streams in the place of 0, 1 and 2. The constants STDIN, STDOUT and STDERR are closed by that. */
-        public function stdio(array $fds): void
+        /** As in ByFfi, but for the constants STDIN, STDOUT and STDERR, which are closed by that. */
+        public function stdio(array $fds, int $first): void
         {
             foreach (['STDIN', 'STDOUT', 'STDERR'] as $to => $constant) {
                 $old = self::$stdio[$to] ?? \constant($constant);
@@ -528,8 +543,7 @@ namespace Preforkd {
                     \fclose($old);
                 }
                 // Opening dups to the lowest free number, which is the one just closed.
-                $at = \array_search($fds[$to], $fds, true);
-                self::$stdio[$to] = \fopen('php://fd/' . $this->free[$at], $to === 0 ? 'r' : 'w');
+                self::$stdio[$to] = \fopen('php://fd/' . $this->free[$first + $to], $to === 0 ? 'r' : 'w');
             }
         }
 
@@ -646,7 +660,11 @@ namespace Preforkd {
         {
             // The name of an anonymous class goes on with a NUL byte and its file.
             $class = \strstr($class . "\0", "\0", true);
-            return self::json(['class' => self::cut($class, 1024), 'message' => self::cut($message), 'trace' => self::cut($trace)]);
+            return self::json([
+                'class' => self::cut($class, 1024),
+                'message' => self::cut($message),
+                'trace' => self::cut($trace),
+            ]);
         }
 
         public static function thrown(\Throwable $thrown): string
@@ -758,8 +776,9 @@ namespace Preforkd {
             }
             $path = $entry[0] === '/' ? $entry : Kit::$root . '/' . $entry;
             $file = \realpath($path);
-            if (!\str_starts_with($file === false ? $path : $file, Kit::$root . '/')) {
-                throw new Refusal('refused', "\"$entry\" leads to " . ($file === false ? $path : $file) . ', outside of ' . Kit::$root);
+            $target = $file === false ? $path : $file;
+            if (!\str_starts_with($target, Kit::$root . '/')) {
+                throw new Refusal('refused', "\"$entry\" leads to $target, outside of " . Kit::$root);
             }
             if ($file === false || !\is_file($file)) {
                 $names = \is_dir(\dirname($path)) ? \scandir(\dirname($path)) : [];
@@ -823,7 +842,8 @@ namespace Preforkd {
             self::title(self::$pool . ' zygote #' . self::$generation . ' loading');
             self::$way = self::way();
             if ($config['protocol'] !== 1) {
-                self::preloadFailed(Text::error('ProtocolMismatch', 'this kit speaks protocol 1, the master ' . $config['protocol'], ''));
+                $message = 'this kit speaks protocol 1, the master ' . $config['protocol'];
+                self::preloadFailed(Text::error('ProtocolMismatch', $message, ''));
             }
             // Traces go to logs, and arguments hold what must not be there; php.ini-production has it so too.
             \ini_set('zend.exception_ignore_args', '1');
@@ -866,8 +886,9 @@ namespace Preforkd {
             self::flush();
             if (\function_exists('pcntl_signal_get_handler')) {
                 for ($signal = 1; $signal < 32; $signal++) {
-                    if (!\is_int(\pcntl_signal_get_handler($signal))) {
-                        \pcntl_signal($signal, \SIG_DFL);
+                    if (\pcntl_signal_get_handler($signal) !== \SIG_DFL) {
+                        // PHP on the command line ignores SIGPIPE from its start.
+                        \pcntl_signal($signal, $signal === \SIGPIPE ? \SIG_IGN : \SIG_DFL);
                     }
                 }
                 \pcntl_sigprocmask(\SIG_SETMASK, []);
@@ -890,9 +911,13 @@ namespace Preforkd {
             self::title(self::$pool . ' zygote #' . self::$generation);
             $warnings = self::$way->warnings();
             if (($threads = self::threads()) > 1) {
-                $warnings[] = "the preload left $threads threads running: no run can be forked while there is more than one";
+                $warnings[] = "the preload left $threads threads running; nothing can be forked while there is more than one";
             }
-            self::send(READY, Text::json(['runtime' => 'PHP ' . \PHP_VERSION, 'via' => self::$way->name(), 'warnings' => $warnings]));
+            self::send(READY, Text::json([
+                'runtime' => 'PHP ' . \PHP_VERSION,
+                'via' => self::$way->name(),
+                'warnings' => $warnings,
+            ]));
         }
 
         public static function preloadFailed(string $error): never
@@ -967,11 +992,12 @@ namespace Preforkd {
             self::$pid = \getmypid();
             self::$way->enterChild(self::$cpuSeconds);
             if ($message->flags & CHANNEL) {
-                $channel = \array_shift($message->fds);
+                $channel = $message->fds[0];
                 if ($message->flags & STDIO) {
-                    self::$way->stdio($message->fds);
+                    self::$way->stdio($message->fds, 1);
                 }
                 self::title(self::$pool . ' idle');
+                self::rehearse();
                 self::$way->beforeIdle();
                 $message = self::$way->receive($channel);
                 if ($message === null) {
@@ -992,13 +1018,31 @@ namespace Preforkd {
             self::$phase = 'run';
         }
 
+        /** An idle child takes the page faults of what it will have to do now, while nobody waits for it. */
+        private static function rehearse(): void
+        {
+            \json_decode('{"id":"","entry":"","params":[1,2.5]}', true, 4096);
+            self::reseed();
+            \class_exists('preforkd_run_id', false);
+            (new \ReflectionFunction('preforkd_run_id'))->getClosure();
+            self::$way->rehearse();
+        }
+
+        private static function reseed(): void
+        {
+            \mt_srand(\random_int(0, 0xffffffff));
+            if (\function_exists('gmp_random_seed')) {
+                \gmp_random_seed(\random_int(0, \PHP_INT_MAX));
+            }
+        }
+
         private static function prepare(Message $message): void
         {
-            if (\count($message->fds) !== $message->promised() - ($message->flags & CHANNEL)) {
+            if (\count($message->fds) !== $message->promised()) {
                 throw new Refusal('error', 'the descriptors of the request do not match its flags');
             }
             if ($message->flags & STDIO) {
-                self::$way->stdio(\array_slice($message->fds, 0, 3));
+                self::$way->stdio($message->fds, 0);
             }
             if ($message->flags & MEMFD) {
                 $message->payload = self::$way->contents(\end($message->fds));
@@ -1009,10 +1053,7 @@ namespace Preforkd {
                 \putenv("$name=$value");
                 $_ENV[$name] = $_SERVER[$name] = $value;
             }
-            \mt_srand(\random_int(0, 0xffffffff));
-            if (\function_exists('gmp_random_seed')) {
-                \gmp_random_seed(\random_int(0, \PHP_INT_MAX));
-            }
+            self::reseed();
             if (self::$maxTime > 0) {
                 \set_time_limit((int) self::$maxTime);
             }
@@ -1165,7 +1206,7 @@ namespace Preforkd {
         {
             $json = Text::json($value);
             if (\strlen($json) > LARGEST) {
-                throw new \LengthException('progress has ' . \strlen($json) . ' bytes as JSON; at most ' . LARGEST . ' are kept');
+                throw new \LengthException('progress has ' . \strlen($json) . ' bytes as JSON, at most ' . LARGEST . ' go');
             }
             return self::$phase === 'run' && self::send(PROGRESS, $json);
         }
