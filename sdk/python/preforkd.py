@@ -503,7 +503,13 @@ class Code:
         inner = target
         while isinstance(inner, functools.partial):
             inner = inner.func
-        self.admit(entry, attribute, self.whose_module(getattr(inner, "__module__", None)))
+        whose = self.whose_module(getattr(inner, "__module__", None))
+        if whose == "other" and entry not in (self.entries or ()) and self.whose_module(name) == "app":
+            if isinstance(inner, (types.FunctionType, types.MethodType, types.BuiltinFunctionType, type)):
+                # `jobs:*` means what is written there, not what is imported there.
+                advice = 'name this very entry in "entries" of the pool to allow it'
+                raise Refusal("refused", f"{entry}: it comes from {inner.__module__}, an installed package; {advice}")
+        self.admit(entry, attribute, whose)
         if isinstance(holder, type) and isinstance(target, types.FunctionType):
             defined = next(c.__dict__[step] for c in holder.__mro__ if step in c.__dict__)
             if defined is target:  # neither static nor of the class

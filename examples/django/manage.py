@@ -1,0 +1,16 @@
+#!/usr/bin/env python
+"""Django's own command line, as `django-admin startproject` makes it; nothing in it knows of preforkd."""
+
+import os
+import sys
+
+
+def main():
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()
