@@ -34,9 +34,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let name = run.params()["name"].as_str().ok_or("params.name is missing")?;
         Ok(std::env::var(name).map_or(Value::Null, Value::from))
     });
-    zygote.entry("exit", |run| {
-        std::process::exit(run.params()["code"].as_i64().ok_or("params.code is missing")? as i32)
-    });
+    zygote
+        .entry("exit", |run| std::process::exit(run.params()["code"].as_i64().ok_or("params.code is missing")? as i32));
     zygote.entry("sleep", |run| {
         std::thread::sleep(Duration::from_millis(run.params()["ms"].as_u64().ok_or("params.ms is missing")?));
         Ok(Value::Null)

@@ -585,7 +585,7 @@ class Zygote:
         self.fork = self.fork or fork_twice()
         self.library = library
         self.title = Title(memmove)
-        self.title.set(f"preforkd: {self.pool} zygote {self.generation}")
+        self.title.set(f"preforkd: {self.pool} zygote #{self.generation} loading")
         with open("/proc/self/comm", "w") as comm:
             comm.write(f"preforkd:{self.pool}"[:15])
         self.code = Code(self.cwd, settings.get("entries"))
@@ -594,6 +594,7 @@ class Zygote:
         """Preloads, then leaves nothing behind that a child would have to undo."""
         if self.preload:
             import_file(self.preload)
+        self.title.set(f"preforkd: {self.pool} zygote #{self.generation}")
         self.code.remember()
         signal.set_wakeup_fd(-1)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -828,11 +829,11 @@ def run(zygote, order):
         payload = to_json(result)
     except (TypeError, ValueError, RecursionError) as problem:
         reply(ERROR, to_json(error_object(problem.with_traceback(None), "ResultNotJson")))
-        return UNCAUGHT
+        return 0
     if len(payload) > LARGEST:
         message = f"the result is {len(payload)} bytes of JSON, and at most {LARGEST} are kept"
         reply(ERROR, to_json({"class": "ResultTooLarge", "message": message, "trace": ""}))
-        return UNCAUGHT
+        return 0
     reply(RESULT, payload)
     return 0
 

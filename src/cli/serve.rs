@@ -7,10 +7,10 @@ use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
 use super::{Context, Error};
-use crate::keeper;
 use crate::settings::{DEFAULT_LISTEN, LogFormat, LogLevel, ServeOptions};
 use crate::wire::control::MASTER_ENV;
 use crate::wire::duration::{parse_duration, parse_size};
+use crate::{keeper, master};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -97,8 +97,7 @@ impl Serve {
 
 fn daemon(is_master: bool, options: ServeOptions) -> Result<u8, Error> {
     if is_master {
-        // CONNECT HERE: `crate::master::run(options)`.
-        return Err(Error::Failed("this build has no master".into()));
+        return master::run(&options).map_err(|error| Error::Failed(error.to_string()));
     }
     keeper::serve(&options).map_err(|error| Error::Failed(error.to_string()))
 }

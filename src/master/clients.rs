@@ -22,6 +22,7 @@ use crate::wire::lines::LineTooLong;
 use crate::wire::phprocksyd::{self, Command};
 use crate::wire::request::Method;
 use crate::wire::rpc::{self, Call, Incoming, RpcError};
+use crate::wire::{Protocol, protocol};
 
 /// How long a line may take to arrive whole, and an authentication to come.
 pub const REQUEST_TIME: Duration = Duration::from_secs(10);
@@ -42,12 +43,13 @@ enum Parsed {
 }
 
 fn parse(line: &[u8], first: bool) -> Parsed {
-    let text = line.trim_ascii();
-    match text.first() {
-        None => Parsed::Empty,
-        Some(_) if first && looks_like_http(text) => Parsed::Http,
-        Some(c) if c.is_ascii_alphabetic() => Parsed::Phprocksyd(phprocksyd::parse(text)),
-        Some(_) => Parsed::Rpc(rpc::parse(text)),
+    if first && looks_like_http(line) {
+        return Parsed::Http;
+    }
+    match protocol(line) {
+        Protocol::Blank => Parsed::Empty,
+        Protocol::Phprocksyd => Parsed::Phprocksyd(phprocksyd::parse(line)),
+        Protocol::Rpc => Parsed::Rpc(rpc::parse(line)),
     }
 }
 
@@ -117,9 +119,15 @@ impl Master {
 
     /// A client can be read from, written to, or has gone.
     pub(super) fn client_event(&mut self, token: Token, readable: bool, writable: bool, read_closed: bool) {
-        if writable && let Some(c) = self.sources.connection(token) && c.unwritten() > 0 {
+        if writable
+            && let Some(c) = self.sources.connection(token)
+            && c.unwritten() > 0
+        {
             self.flush(token);
-            if let Some(c) = self.sources.connection(token) && c.paused && !c.is_full() {
+            if let Some(c) = self.sources.connection(token)
+                && c.paused
+                && !c.is_full()
+            {
                 c.paused = false;
                 self.read_client(token, true);
                 return;
@@ -188,11 +196,9 @@ impl Master {
         }
         let Some(c) = self.sources.connection(token) else { return };
         // The time runs from a line's first byte on, so that one byte a second does not buy more of it.
-        if any || c.lines.partial() == 0 {
-            if c.role != Role::None {
-                let timer = c.request_timer.take();
-                self.timers.cancel(timer);
-            }
+        if (any || c.lines.partial() == 0) && c.role != Role::None {
+            let timer = c.request_timer.take();
+            self.timers.cancel(timer);
         }
         if c.lines.partial() > 0 && c.request_timer.is_none() {
             c.request_timer = Some(self.timers.after(REQUEST_TIME, Timer::Request(token)));
@@ -223,14 +229,17 @@ impl Master {
                 let answers = calls.iter().filter(|c| c.id.is_some()).count();
                 let Some(c) = self.sources.connection(token) else { return };
                 let batch = (answers > 0).then(|| c.batch(answers));
+                let mut at = 0;
                 for call in calls {
-                    self.call(token, call, batch);
+                    let place = batch.filter(|_| call.id.is_some()).map(|batch| (batch, at));
+                    at += usize::from(place.is_some());
+                    self.call(token, call, place);
                 }
             }
         }
     }
 
-    fn call(&mut self, token: Token, call: Call, batch: Option<u32>) {
+    fn call(&mut self, token: Token, call: Call, batch: Option<(u32, usize)>) {
         let Some(c) = self.sources.connection(token) else { return };
         let role = c.role;
         let form = match call.id {
@@ -273,7 +282,9 @@ impl Master {
 
     /// It will be written to at the end of this turn.
     pub(super) fn mark(&mut self, token: Token) {
-        if let Some(c) = self.sources.connection(token) && !c.dirty {
+        if let Some(c) = self.sources.connection(token)
+            && !c.dirty
+        {
             c.dirty = true;
             self.dirty.push(token);
         }
@@ -369,7 +380,7 @@ pub(super) fn respond(
     c.pending -= 1;
     match batch {
         None => c.answer(|out| write(out, &id)),
-        Some(batch) => c.answer_batch(batch, |out| write(out, &id)),
+        Some((batch, at)) => c.answer_batch(batch, at, |out| write(out, &id)),
     }
     if !c.dirty {
         c.dirty = true;

@@ -64,7 +64,8 @@ pub struct Connection {
 struct Batch {
     /// Answers still to come.
     missing: usize,
-    out: Vec<u8>,
+    /// In the order of the calls.
+    answers: Vec<Vec<u8>>,
 }
 
 impl Connection {
@@ -198,23 +199,25 @@ impl Connection {
     /// Begins a batch of `answers` answers (more than none).
     pub fn batch(&mut self, answers: usize) -> u32 {
         self.next_batch = self.next_batch.wrapping_add(1);
-        self.batches.insert(self.next_batch, Batch { missing: answers, out: vec![b'['] });
+        self.batches.insert(self.next_batch, Batch { missing: answers, answers: vec![Vec::new(); answers] });
         self.next_batch
     }
 
-    /// Adds one answer to a batch; the last one completes the line.
-    pub fn answer_batch(&mut self, batch: u32, write: impl FnOnce(&mut Vec<u8>)) {
+    /// The answer at place `at` of a batch; the last one to come completes the line.
+    pub fn answer_batch(&mut self, batch: u32, at: usize, write: impl FnOnce(&mut Vec<u8>)) {
         let Some(b) = self.batches.get_mut(&batch) else { return };
-        if b.out.len() > 1 {
-            b.out.push(b',');
-        }
-        write(&mut b.out);
+        write(&mut b.answers[at]);
         b.missing -= 1;
         if b.missing == 0
-            && let Some(mut done) = self.batches.remove(&batch)
+            && let Some(done) = self.batches.remove(&batch)
         {
-            done.out.push(b']');
-            self.answer(|out| out.extend_from_slice(&done.out));
+            self.answer(|out| {
+                for (i, answer) in done.answers.iter().enumerate() {
+                    out.push(if i == 0 { b'[' } else { b',' });
+                    out.extend_from_slice(answer);
+                }
+                out.push(b']');
+            });
         }
     }
 }
@@ -235,9 +238,9 @@ mod tests {
         let tickets: Vec<u64> = (0..3).map(|_| c.ticket()).collect();
         c.answer_ticket(tickets[2], b"three".to_vec());
         let batch = c.batch(2);
-        c.answer_batch(batch, |out| out.push(b'1'));
+        c.answer_batch(batch, 1, |out| out.push(b'2'));
         c.answer_ticket(tickets[0], b"one".to_vec());
-        c.answer_batch(batch, |out| out.push(b'2'));
+        c.answer_batch(batch, 0, |out| out.push(b'1'));
         c.answer_ticket(tickets[1], b"two".to_vec());
         let last = c.ticket();
         c.answer_ticket(last, b"four".to_vec());

@@ -22,7 +22,9 @@ impl Master {
         for seq in tail..safe {
             let exit = self.table.exit(seq);
             match self.pids.get(&exit.pid).copied() {
-                Some(slot) if self.runs.live(slot).is_some_and(|l| exit.seq >= l.fork_seq) => self.complete(slot, &exit),
+                Some(slot) if self.runs.live(slot).is_some_and(|l| exit.seq >= l.fork_seq) => {
+                    self.complete(slot, &exit)
+                }
                 _ if self.zygote_exit(&exit) => {}
                 _ => {
                     strangers = true;
@@ -66,7 +68,10 @@ impl Master {
     /// The latest exit of `pid` in the ring from `from` on that is not done with yet.
     pub(super) fn exit_between(&self, from: u64, pid: u32) -> Option<ExitEntry> {
         let from = from.max(self.table.ring_tail());
-        (from..self.table.ring_head()).rev().find(|seq| self.table.exit_pid(*seq) == pid).map(|seq| self.table.exit(seq))
+        (from..self.table.ring_head())
+            .rev()
+            .find(|seq| self.table.exit_pid(*seq) == pid)
+            .map(|seq| self.table.exit(seq))
     }
 
     /// A run has ended, in this way.
@@ -104,14 +109,16 @@ impl Master {
             self.generation_lost_one(index, generation);
             self.busy(index);
         }
-        self.ended(slot, Vec::new());
+        self.ended(slot);
     }
 
     /// Whether that was a zygote.
     fn zygote_exit(&mut self, exit: &ExitEntry) -> bool {
         for index in 0..self.pools.len() {
             let found = self.pools[index].generations.iter().position(|g| {
-                g.zygote.as_ref().is_some_and(|(pid, handle)| *pid == exit.pid && handle.inode().is_none_or(|i| exit.inode == 0 || i == exit.inode))
+                g.zygote.as_ref().is_some_and(|(pid, handle)| {
+                    *pid == exit.pid && handle.inode().is_none_or(|i| exit.inode == 0 || i == exit.inode)
+                })
             });
             if let Some(at) = found {
                 let number = self.pools[index].generations[at].number;

@@ -17,28 +17,27 @@ use super::timers::Timer;
 use crate::wire::rpc::RpcError;
 use crate::wire::status::State;
 
-const SIGHUP: i32 = 1;
-const SIGINT: i32 = 2;
-const SIGQUIT: i32 = 3;
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
 const SIGCONT: i32 = 18;
 
 impl Master {
-    /// `kill`: `signal` (TERM if none), and KILL after `grace` if the signal is one that asks to end (for any
-    /// other only if a grace is given). A run without a process yet ends without one.
+    /// `kill`: `signal` (TERM if none), and KILL after `grace` (the run's own if the signal is TERM; after any
+    /// other signal only if a grace is given). A run without a process yet ends without one.
     pub(super) fn kill(&mut self, slot: u32, signal: Option<i32>, grace: Option<Duration>) -> Result<(), RpcError> {
         let signal = signal.unwrap_or(SIGTERM);
-        let asks_to_end = matches!(signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM | SIGKILL);
+        let asks_to_end = signal == SIGTERM;
         let Some(live) = self.runs.live(slot) else {
             let id = self.table.record(slot).map(|r| r.id).unwrap_or_default();
             return Err(RpcError::already_ended(format!("run {id} has ended already")));
         };
-        let grace = grace.or_else(|| (asks_to_end && signal != SIGKILL).then_some(live.kill_timeout));
+        let grace = grace.or_else(|| asks_to_end.then_some(live.kill_timeout));
         match live.state {
             State::Queued => {
                 live.told = true;
-                self.fail_start(slot, &RpcError::start_failed("killed before it started"));
+                let mut error = RpcError::start_failed("it was killed before it started");
+                error.kind = "killed";
+                self.fail_start(slot, &error);
             }
             State::Starting => live.early_signal = Some((signal, grace)),
             _ => self.signal_run(slot, signal, grace),
@@ -108,7 +107,9 @@ impl Master {
         let slots: Vec<u32> = self.runs.alive().filter(|(_, l)| l.process.is_some()).map(|(slot, _)| slot).collect();
         for slot in slots {
             self.signal_run(slot, signal, None);
-            if signal == SIGTERM && let Some((pid, Some(handle))) = self.runs.live(slot).and_then(|l| l.process.as_ref()) {
+            if signal == SIGTERM
+                && let Some((pid, Some(handle))) = self.runs.live(slot).and_then(|l| l.process.as_ref())
+            {
                 let _: io::Result<()> = handle.send_group(*pid, SIGCONT); // it may be gone by now
             }
         }

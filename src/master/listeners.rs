@@ -30,7 +30,9 @@ impl Listener {
             if !resolved.ip().to_canonical().is_loopback() && !strangers {
                 return Err(io::Error::new(
                     io::ErrorKind::PermissionDenied,
-                    format!("{resolved} can be reached from other machines: that needs --token-file, so that not everybody may run code here; or listen on 127.0.0.1"),
+                    format!(
+                        "{resolved} can be reached from other machines: that needs --token-file, so that not everybody may run code here; or listen on 127.0.0.1"
+                    ),
                 ));
             }
             let listener = TcpListener::bind(resolved).map_err(|e| with(e, "cannot listen on"))?;

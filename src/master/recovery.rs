@@ -152,7 +152,7 @@ impl Master {
                 live.extra.error = Some(RunError { class: class.into(), message: why.into(), trace: None });
             }
             self.table.set_without_exit(row.slot, state, wall_ns());
-            return self.ended(row.slot, Vec::new());
+            return self.ended(row.slot);
         }
         if row.pid != 0 {
             // Opened first, then the ring is looked through (by whoever called): an exit that is not in it by then
@@ -229,6 +229,36 @@ impl Master {
                     warn!(self.log, "telling a former zygote to leave"; "error" => %e);
                 }
             }
+        }
+    }
+}
+
+impl Master {
+    /// A journal that is mostly about the past is written anew.
+    pub(super) fn compact_journal(&mut self) {
+        let mut records = Vec::new();
+        for (slot, live) in self.runs.alive() {
+            if let (Some(request), Some(index), true) = (&live.request, live.pool, live.told)
+                && let Ok(request) = request_json(request)
+            {
+                let pool = self.pools[index].definition.name.clone();
+                let queued_at_ns = self.table.record(slot).map_or(0, |r| r.queued_at);
+                records.push(Journaled::Queued { slot, id: live.id.to_string(), pool, request, queued_at_ns });
+            }
+        }
+        for (slot, id, extra) in self.runs.extras() {
+            records.push(Journaled::Ended {
+                slot,
+                id: id.to_owned(),
+                result: extra.result.clone(),
+                error: extra.error.clone(),
+                stdout: extra.stdout.clone(),
+                stderr: extra.stderr.clone(),
+                timed_out: self.table.record(slot).is_some_and(|r| r.timed_out),
+            });
+        }
+        if let Err(e) = self.journal.compact(records.into_iter()) {
+            warn!(self.log, "writing the journal anew"; "error" => %e);
         }
     }
 }

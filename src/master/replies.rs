@@ -10,13 +10,13 @@ use slog::{debug, warn};
 use super::Master;
 use super::runs::Extra;
 use super::timers::Timer;
+use crate::sys::clock::wall_ns;
 use crate::sys::memfd;
 use crate::sys::pidfd::PidFd;
 use crate::sys::seqpacket::Ancillary;
 use crate::wire::channel::{
     ErrorObject, Flags, ForkFailed, Forked, Header, INLINE_MAX, RESULT_MAX, ReadyInfo, Refused, RefusedCode, Reply,
 };
-use crate::sys::clock::wall_ns;
 use crate::wire::json;
 use crate::wire::rpc::RpcError;
 use crate::wire::status::State;
@@ -31,8 +31,7 @@ impl Master {
     pub(super) fn replies(&mut self, pool: usize, generation: u32) {
         // Lent out, since handling a message needs all of the master.
         let Some(mut batch) = self.batch.take() else { return };
-        loop {
-            let Some(g) = self.pools[pool].generation(generation) else { break };
+        while let Some(g) = self.pools[pool].generation(generation) {
             let received = match batch.receive(g.replies.as_fd()) {
                 Ok(received) => received,
                 Err(e) => {
@@ -85,7 +84,9 @@ impl Master {
                 match header.kind {
                     Reply::Ready => self.zygote_ready(pool, generation, read::<ReadyInfo>(payload)?),
                     Reply::PreloadFailed => self.preload_failed(pool, generation, &read::<ErrorObject<'_>>(payload)?),
-                    Reply::ForkFailed => self.fork_failed(pool, header.slot, header.nonce, &read::<ForkFailed>(payload)?),
+                    Reply::ForkFailed => {
+                        self.fork_failed(pool, header.slot, header.nonce, &read::<ForkFailed>(payload)?)
+                    }
                     _ => self.whois(pool, header.slot, header.nonce, read::<Forked>(payload)?.pid),
                 }
                 Some(())
@@ -137,7 +138,9 @@ impl Master {
         }
         // Before 6.5 the handle is made from the number; whether it was still this process's is told by the ring below.
         let handle = pidfd.or_else(|| PidFd::open(pid).ok());
-        let gone = self.exit_between(fork_seq, pid).or_else(|| self.unclaimed.get(&pid).copied().filter(|e| e.seq >= fork_seq));
+        let gone = self
+            .exit_between(fork_seq, pid)
+            .or_else(|| self.unclaimed.get(&pid).copied().filter(|e| e.seq >= fork_seq));
         self.unclaimed.remove(&pid);
         let live = self.runs.live(slot)?;
         if let Some(exit) = gone {
@@ -194,7 +197,9 @@ impl Master {
         let found = match self.runs.live(slot) {
             Some(live) if live.state == State::Starting && live.nonce == nonce => Some(slot),
             // An idle child that had got its request before its fork failed.
-            _ => self.runs.alive().find(|(_, l)| l.state == State::Starting && l.order == (slot, nonce)).map(|(s, _)| s),
+            _ => {
+                self.runs.alive().find(|(_, l)| l.state == State::Starting && l.order == (slot, nonce)).map(|(s, _)| s)
+            }
         };
         if let Some(slot) = found {
             let text = format!("pool \"{name}\" cannot fork: {}", failed.message);

@@ -34,8 +34,8 @@ pub struct Asker {
 /// In which form an answer goes.
 #[derive(Debug)]
 pub enum Form {
-    /// A call's answer; in a batch as a member of it.
-    Rpc { id: RpcId, batch: Option<u32> },
+    /// A call's answer; in a batch (its name and the place in it) as a member of it.
+    Rpc { id: RpcId, batch: Option<(u32, usize)> },
     /// A notification: none.
     Silent,
     /// Phprocksyd's, in order.
@@ -206,11 +206,6 @@ impl Runs {
         None
     }
 
-    /// Gives back a slot that nothing was put into.
-    pub fn return_slot(&mut self, slot: u32) {
-        self.free.push(slot);
-    }
-
     /// Puts a run into its slot. Its `seq` is given here.
     pub fn insert(&mut self, slot: u32, mut live: Live) {
         live.seq = self.take_seq(slot, &live.id);
@@ -357,6 +352,11 @@ impl Runs {
             Entry::Live(live) => Some((slot as u32, &**live)),
             _ => None,
         })
+    }
+
+    /// Their slots.
+    pub fn alive_slots(&self) -> HashSet<u32> {
+        self.alive().map(|(slot, _)| slot).collect()
     }
 
     fn seq(&self, slot: u32) -> Option<u64> {

@@ -66,12 +66,6 @@ impl Sources {
         self.get(token)?;
         Some(self.entries.remove(token.0 & 0xffff_ffff).1)
     }
-
-    /// The tokens of all connections.
-    pub fn connections(&self) -> Vec<Token> {
-        let connection = |(_, (_, s)): &(usize, &(u32, Source))| matches!(s, Source::Connection(_));
-        self.entries.iter().filter(connection).map(|(i, (g, _))| Token((*g as usize) << 32 | i)).collect()
-    }
 }
 
 #[cfg(test)]

@@ -3,11 +3,11 @@
 //! ```text
 //!            no place                place                       STARTED
 //! request ──────────────→ queued ──────────────→ starting ──────────────────→ running
-//!    └───────────────────────────────────────────↗   └── REFUSED, fork failed, died ──→ failed, or as if never asked
+//!    └───────────────────────────────────────────↗   └── REFUSED, fork failed, died ──→ failed
 //! ```
 //!
-//! A run that failed to start leaves no trace if nobody has been told of it, so that its id can be used again;
-//! otherwise it stays, as `failed`.
+//! A run for which no process was asked leaves no trace if it comes to nothing before anybody has been told of it, so that its
+//! id can be used again. From then on it stays, as `failed`, and the client that asked for it gets the error, too.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -41,7 +41,8 @@ impl Master {
         let name = &pool.definition.name;
         if pool.current().is_none() && pool.reload_backoff.failures() > 0 {
             let why = pool.error.as_deref().unwrap_or("its warm process cannot be started");
-            return self.refuse(asker, &RpcError::pool_unavailable(format!("pool \"{name}\" cannot run anything now: {why}")));
+            return self
+                .refuse(asker, &RpcError::pool_unavailable(format!("pool \"{name}\" cannot run anything now: {why}")));
         }
         let verdict = pool.admission.verdict(pool.open(now));
         if verdict == Verdict::Full {
@@ -55,9 +56,11 @@ impl Master {
             );
             return self.refuse(asker, &RpcError::queue_full(text));
         }
-        let Some(slot) = self.runs.take_slot().or_else(|| self.evict_for_room()) else {
+        let Some(slot) = self.take_slot() else {
             return self.refuse(asker, &RpcError::queue_full("the table of runs is full of runs that have not ended"));
         };
+        let pool = &self.pools[index];
+        let name = &pool.definition.name;
         let queued_at = wall_ns();
         let claim = Claim { id: &id, pool: name, entry: &request.entry, state: State::Queued, queued_at };
         self.table.claim(slot, &claim);
@@ -74,7 +77,14 @@ impl Master {
             order: (0, 0),
             generation: 0,
             process: None,
-            waiters: vec![Waiter { asker, number: 0, for_end: wait, duplicate: false, asked_to_run: true, timer: None }],
+            waiters: vec![Waiter {
+                asker,
+                number: 0,
+                for_end: wait,
+                duplicate: false,
+                asked_to_run: true,
+                timer: None,
+            }],
             timeout: request.timeout.or(pool.definition.timeout),
             kill_timeout: request.kill_timeout.unwrap_or(pool.definition.kill_timeout),
             timer: None,
@@ -110,7 +120,13 @@ impl Master {
             && let Ok(text) = super::recovery::request_json(request)
         {
             let pool = &self.pools[index].definition.name;
-            self.journal.append(RecordRef::Queued { slot, id: &live.id, pool, request: &text, queued_at_ns: queued_at });
+            self.journal.append(RecordRef::Queued {
+                slot,
+                id: &live.id,
+                pool,
+                request: &text,
+                queued_at_ns: queued_at,
+            });
         }
         self.tell_started(slot);
     }
@@ -119,7 +135,7 @@ impl Master {
     pub(super) fn dispatch(&mut self, index: usize) {
         let now = monotonic_ns();
         while !self.stopping() && self.pools[index].open(now) {
-            let Some(slot) = self.pools[index].admission.next() else { return };
+            let Some(slot) = self.pools[index].admission.start_next() else { return };
             self.start_run(index, slot);
         }
     }
@@ -134,7 +150,7 @@ impl Master {
         let message = ChildRequest {
             id: (&*live.id).into(),
             entry: (&*request.entry).into(),
-            params: request.params.as_deref().map(Into::into),
+            params: request.params.as_deref().map(std::borrow::Cow::Borrowed),
             args: request.args.as_deref().map(Into::into),
             env: request.env.as_ref().map(std::borrow::Cow::Borrowed),
         };
@@ -172,8 +188,10 @@ impl Master {
                 self.pause_forks(index);
             }
             Err(e) => {
-                self.runs.live(slot).map(|live| live.state = State::Queued);
-                let error = RpcError::start_failed(format!("handing the run to a process of pool \"{}\": {e}", self.pools[index].definition.name));
+                let error = RpcError::start_failed(format!(
+                    "handing the run to a process of pool \"{}\": {e}",
+                    self.pools[index].definition.name
+                ));
                 self.fail_start(slot, &error);
             }
         }
@@ -271,7 +289,8 @@ impl Master {
         if live.waiters.iter().all(|w| w.for_end) {
             return;
         }
-        let (stay, go): (Vec<Waiter>, Vec<Waiter>) = std::mem::take(&mut live.waiters).into_iter().partition(|w| w.for_end);
+        let (stay, go): (Vec<Waiter>, Vec<Waiter>) =
+            std::mem::take(&mut live.waiters).into_iter().partition(|w| w.for_end);
         live.waiters = stay;
         for waiter in go {
             self.tell(slot, waiter);
@@ -317,22 +336,28 @@ impl Master {
         }
         let Some(live) = self.runs.live(slot) else { return };
         let waiters = std::mem::take(&mut live.waiters);
-        if !live.told {
+        let kept = live.told || was_starting;
+        if !kept {
             self.runs.vanish(slot);
             self.table.clear(slot);
-            for waiter in waiters {
+        } else {
+            live.extra.error =
+                Some(RunError { class: error.kind.into(), message: error.message.clone().into(), trace: None });
+            self.table.set_without_exit(slot, State::Failed, wall_ns());
+            self.ended(slot);
+        }
+        for waiter in waiters {
+            if waiter.asked_to_run || !kept {
                 self.timers.cancel(waiter.timer);
                 self.refuse(waiter.asker, error);
+            } else {
+                self.tell(slot, waiter);
             }
-            return;
         }
-        live.extra.error = Some(RunError { class: error.kind.into(), message: error.message.clone().into(), trace: None });
-        self.table.set_without_exit(slot, State::Failed, wall_ns());
-        self.ended(slot, waiters);
     }
 
     /// Everything that follows the end of a run, however it came; its table row is written.
-    pub(super) fn ended(&mut self, slot: u32, waiters: Vec<Waiter>) {
+    pub(super) fn ended(&mut self, slot: u32) {
         let Some(mut live) = self.runs.end(slot, monotonic_ns()) else { return };
         if let Some((id, extra)) = self.runs.extra(slot) {
             let record = RecordRef::Ended {
@@ -351,15 +376,19 @@ impl Master {
             let keep = live.pool.map_or(super::KEEP_GONE, |i| self.pools[i].definition.keep);
             self.timers.after(keep, Timer::Keep);
         }
-        for waiter in std::mem::take(&mut live.waiters).into_iter().chain(waiters) {
+        for waiter in std::mem::take(&mut live.waiters) {
             self.tell(slot, waiter);
         }
         self.forget_surplus();
     }
 
-    fn evict_for_room(&mut self) -> Option<u32> {
-        let slot = self.runs.oldest_ended()?;
-        self.forget(slot);
+    /// A free slot; if need be, that of the oldest run that has ended.
+    fn take_slot(&mut self) -> Option<u32> {
+        if let Some(slot) = self.runs.take_slot() {
+            return Some(slot);
+        }
+        let oldest = self.runs.oldest_ended()?;
+        self.forget(oldest);
         self.runs.take_slot()
     }
 

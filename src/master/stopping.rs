@@ -37,7 +37,8 @@ impl Master {
             None => {
                 info!(self.log, "shutting down"; "running" => self.pids.len());
                 self.phase = Some(Phase::Draining);
-                let waiting: Vec<u32> = self.runs.alive().filter(|(_, l)| l.state == State::Queued).map(|(s, _)| s).collect();
+                let waiting: Vec<u32> =
+                    self.runs.alive().filter(|(_, l)| l.state == State::Queued).map(|(s, _)| s).collect();
                 for slot in waiting {
                     self.fail_start(slot, &RpcError::shutting_down("the daemon was shut down before the run started"));
                 }
@@ -78,7 +79,10 @@ impl Master {
 
     /// Whether nothing is left to wait for.
     pub(super) fn stopped(&self) -> bool {
-        self.stopping() && self.pids.is_empty() && self.starting == 0 && (self.leftovers.is_empty() || self.phase == Some(Phase::Killing))
+        self.stopping()
+            && self.pids.is_empty()
+            && self.starting == 0
+            && (self.leftovers.is_empty() || self.phase == Some(Phase::Killing))
     }
 
     /// Lets the zygotes go and says goodbye to the keeper, which kills whoever stays.

@@ -310,9 +310,16 @@ impl Master {
             _ => None,
         };
         let Some(unread) = unread else { return false };
-        let oldest = self.runs.alive().filter(|(_, l)| l.order == unread || l.state == State::Starting).map(|(_, l)| l.asked_at).min();
+        let oldest = self
+            .runs
+            .alive()
+            .filter(|(_, l)| l.order == unread || l.state == State::Starting)
+            .map(|(_, l)| l.asked_at)
+            .min();
         let waits = oldest.is_some_and(|at| now - at >= HUNG.as_nanos() as u64);
-        let Some((pid, handle)) = pool.current().and_then(|g| g.zygote.as_ref()).filter(|_| waits) else { return false };
+        let Some((pid, handle)) = pool.current().and_then(|g| g.zygote.as_ref()).filter(|_| waits) else {
+            return false;
+        };
         error!(self.log, "the zygote does not read its orders: killing it"; "pool" => &pool.definition.name, "pid" => pid);
         let _ = handle.send(SIGKILL); // dead already is as good
         true
@@ -321,7 +328,11 @@ impl Master {
     /// The zygote's answer: that child was forked for a run that has not said that it started.
     pub(super) fn whois(&mut self, index: usize, order_slot: u32, nonce: u64, pid: u32) {
         let order = (order_slot, nonce);
-        let found = self.runs.alive().find(|(_, l)| l.order == order && l.state == State::Starting).map(|(s, l)| (s, l.fork_seq, l.asked_at));
+        let found = self
+            .runs
+            .alive()
+            .find(|(_, l)| l.order == order && l.state == State::Starting)
+            .map(|(s, l)| (s, l.fork_seq, l.asked_at));
         let Some((slot, fork_seq, asked_at)) = found else { return };
         let exit = self.unclaimed.get(&pid).filter(|e| e.seq >= fork_seq).copied();
         let name = self.pools[index].definition.name.clone();
@@ -336,7 +347,10 @@ impl Master {
         let preload_timeout = self.pools[index].definition.preload_timeout;
         if monotonic_ns() - asked_at > preload_timeout.as_nanos() as u64 {
             // Forked, alive, and silent for longer than a whole preload may take.
-            if pid != 0 && let Ok(handle) = crate::sys::pidfd::PidFd::open(pid) && self.exit_between(fork_seq, pid).is_none() {
+            if pid != 0
+                && let Ok(handle) = crate::sys::pidfd::PidFd::open(pid)
+                && self.exit_between(fork_seq, pid).is_none()
+            {
                 let _ = handle.send(SIGKILL); // its exit then is what the next look finds
             }
             if pid == 0 {

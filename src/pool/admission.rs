@@ -56,7 +56,7 @@ impl Admission {
     }
 
     /// The next one that waits, if there is a place, which it has then.
-    pub fn next(&mut self) -> Option<u32> {
+    pub fn start_next(&mut self) -> Option<u32> {
         if self.running >= self.max_running {
             return None;
         }
@@ -142,7 +142,7 @@ mod tests {
                     Step::End => if running.pop().is_some() { admission.end(); },
                     Step::Next => {
                         let expected = (running.len() < max_running as usize && !waiting.is_empty()).then(|| waiting.remove(0));
-                        prop_assert_eq!(admission.next(), expected);
+                        prop_assert_eq!(admission.start_next(), expected);
                         running.extend(expected);
                     }
                     Step::Withdraw(slot) => {

@@ -100,6 +100,7 @@ mod tests {
     use std::process::Command;
 
     fn end(script: &str) -> Exit {
+        #[allow(clippy::zombie_processes, reason = "reaping it is what is tested")]
         let child = Command::new("sh").args(["-c", script]).spawn().unwrap();
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
         loop {

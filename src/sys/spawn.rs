@@ -106,7 +106,7 @@ pub fn spawn(program: &Program<'_>) -> Result<(u32, PidFd), SpawnError> {
                     Limit::OpenFiles => libc::RLIMIT_NOFILE,
                     Limit::Core => libc::RLIMIT_CORE,
                 };
-                (which as u32, *v)
+                (which, *v)
             })
             .collect(),
         failed: (0, 0),

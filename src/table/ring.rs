@@ -56,7 +56,6 @@ impl Table {
         RingWriter(self)
     }
 
-
     fn entry(&self, seq: u64, word: usize) -> &AtomicU64 {
         self.word(HEADER_WORDS + (seq % RING) as usize * ENTRY_WORDS + word)
     }

@@ -81,7 +81,12 @@ fn start(zygote: &Zygote, header: Header<Order>, payload: &[u8], mut fds: Vec<Ow
     let Some(handler) = zygote.entries.get(request.entry.as_ref()) else {
         let mut known: Vec<&str> = zygote.entries.keys().map(String::as_str).collect();
         known.sort_unstable();
-        let message = format!("no entry \"{}\" is registered in pool \"{}\"; there are: {}", request.entry, zygote.config.pool, known.join(", "));
+        let message = format!(
+            "no entry \"{}\" is registered in pool \"{}\"; there are: {}",
+            request.entry,
+            zygote.config.pool,
+            known.join(", ")
+        );
         return refuse(replies, slot, RefusedCode::NotFound, message);
     };
     let params = match request.params.as_deref().map(|p| serde_json::from_str(p.get())).transpose() {
@@ -133,7 +138,12 @@ fn fail(replies: std::os::fd::BorrowedFd<'_>, slot: (u32, u64), class: &str, mes
     reply(replies, Reply::Error, slot, Some(&error))
 }
 
-fn refuse(replies: std::os::fd::BorrowedFd<'_>, slot: (u32, u64), code: RefusedCode, message: String) -> io::Result<i32> {
+fn refuse(
+    replies: std::os::fd::BorrowedFd<'_>,
+    slot: (u32, u64),
+    code: RefusedCode,
+    message: String,
+) -> io::Result<i32> {
     reply(replies, Reply::Refused, slot, Some(&Refused { code, message }))?;
     Ok(0)
 }

@@ -27,7 +27,9 @@ use serde_json::Value;
 use crate::sys::clone::{Fork, exit_now, fork_sibling};
 use crate::sys::process::{self, Title};
 use crate::sys::{memfd, seqpacket};
-use crate::wire::channel::{self, Flags, ForkFailed, Forked, Header, INLINE_MAX, Kind, MESSAGE_MAX, Order, ReadyInfo, Reply, ZygoteConfig};
+use crate::wire::channel::{
+    self, Flags, ForkFailed, Forked, Header, INLINE_MAX, Kind, MESSAGE_MAX, Order, ReadyInfo, Reply, ZygoteConfig,
+};
 
 /// The order channel's number, and the reply channel's.
 const ORDERS_FD: i32 = 3;
@@ -91,12 +93,20 @@ impl Zygote {
     /// environment. Call it once, first thing in `main`. Fails in a program that preforkd has not started.
     pub fn from_env() -> io::Result<Zygote> {
         let wrong = |why: String| io::Error::new(io::ErrorKind::InvalidInput, why);
-        let text = std::env::var(channel::ENV)
-            .map_err(|_| wrong(format!("{} is not set: this program is started by preforkd, as the `command` of a native pool", channel::ENV)))?;
+        let text = std::env::var(channel::ENV).map_err(|_| {
+            wrong(format!(
+                "{} is not set: this program is started by preforkd, as the `command` of a native pool",
+                channel::ENV
+            ))
+        })?;
         process::remove_env(channel::ENV);
         let config: ZygoteConfig = serde_json::from_str(&text).map_err(|e| wrong(format!("{}: {e}", channel::ENV)))?;
         if config.protocol != channel::VERSION {
-            return Err(wrong(format!("preforkd speaks version {} of the zygote channel, this program {}", config.protocol, channel::VERSION)));
+            return Err(wrong(format!(
+                "preforkd speaks version {} of the zygote channel, this program {}",
+                config.protocol,
+                channel::VERSION
+            )));
         }
         let title = Title::find();
         Ok(Zygote {

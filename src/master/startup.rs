@@ -1,0 +1,209 @@
+//! From an inherited descriptor to a serving master.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Poll};
+use slog::{info, warn};
+
+use super::gate::{Gate, TokenFileError};
+use super::listeners::Listener;
+use super::runs::Runs;
+use super::sources::{Source, Sources};
+use super::{Master, logging};
+use crate::journal::{Journal, JournalError};
+use crate::pool::{Outlets, Pool};
+use crate::processfile::{self, ProcessFile};
+use crate::settings::ServeOptions;
+use crate::sys::clock::monotonic_ns;
+use crate::sys::eventfd::EventFd;
+use crate::sys::seqpacket::{self, Batch};
+use crate::sys::{process, signals};
+use crate::table::{RingReader, Table};
+use crate::wire::channel::MESSAGE_MAX;
+use crate::wire::control::{self, ToKeeper, ToMaster};
+
+/// How many replies are read at once.
+const REPLIES_AT_ONCE: usize = 32;
+
+/// Why a master could not begin, or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum MasterError {
+    /// The process file has faults, told one a line.
+    #[error("{0}")]
+    ProcessFile(#[from] processfile::Errors),
+    /// The token file cannot be used.
+    #[error(transparent)]
+    Tokens(#[from] TokenFileError),
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A listener could not be bound.
+    #[error("{0}")]
+    Listen(io::Error),
+    /// A system call failed.
+    #[error("{doing}: {source}")]
+    System {
+        /// What was being done.
+        doing: String,
+        /// The system's word.
+        source: io::Error,
+    },
+}
+
+fn system(doing: &str) -> impl FnOnce(io::Error) -> MasterError {
+    let doing = doing.to_owned();
+    move |source| MasterError::System { doing, source }
+}
+
+/// The descriptor that is held back for the time when there are no more.
+pub(super) fn reserve() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+/// What the keeper hands over.
+struct Handed {
+    keeper: OwnedFd,
+    stored: Vec<(String, OwnedFd)>,
+    restart: bool,
+}
+
+fn handed() -> io::Result<Handed> {
+    let keeper = process::inherited(control::MASTER_FD)?;
+    let mut stored = Vec::new();
+    let mut buffer = [0; control::MAX];
+    loop {
+        let (len, mut extra) = seqpacket::receive(keeper.as_fd(), &mut buffer)?;
+        if len == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the keeper has gone"));
+        }
+        match (ToMaster::decode(&buffer[..len]), extra.fds.pop()) {
+            (Some(ToMaster::Stored(name)), Some(fd)) => stored.push((name, fd)),
+            (Some(ToMaster::Begin(why)), _) => return Ok(Handed { keeper, stored, restart: !why.is_empty() }),
+            _ => {}
+        }
+    }
+}
+
+impl Master {
+    /// Makes a master out of what the keeper hands over. When it returns, clients can connect.
+    pub(super) fn begin(options: &ServeOptions) -> Result<(Master, slog_async::AsyncGuard), MasterError> {
+        signals::ignore_sigpipe();
+        let Handed { keeper, stored, restart } = handed().map_err(system("hearing from the keeper"))?;
+        let (log, guard) = logging::start(options);
+        process::set_name("preforkd-master");
+        let file = options.file.as_deref().map(processfile::load).transpose()?;
+        let gate = Gate::new(options.token_file.as_deref())?;
+        let table = Table::open(&options.dirs.table(), false).map_err(system("opening the shared table"))?;
+        table.set_master(std::process::id());
+        let (journal, records) = Journal::open(&options.dirs.journal())?;
+        if let Some(torn) = journal.torn() {
+            warn!(log, "the journal's end was damaged, and is kept aside"; "what" => ?torn);
+        }
+        let poll = Poll::new().map_err(system("making an epoll instance"))?;
+        let (pools, default_pool) = pools(options, file)?;
+
+        let mut listeners = Vec::new();
+        let (mut wake, mut others) = (None, Vec::new());
+        for (name, fd) in stored {
+            match name.as_str() {
+                "wake" => wake = Some(EventFd::from(fd)),
+                // Held for as long as we live: a second daemon must not start beside a master whose keeper has gone.
+                "lock" => drop(Box::leak(Box::new(fd))),
+                _ if name == "unix" || name.starts_with("tcp/") => listeners.extend(Listener::stored(&name, fd)),
+                _ => others.push((name, fd)),
+            }
+        }
+        let wake = wake.ok_or_else(|| system("hearing from the keeper")(io::ErrorKind::NotFound.into()))?;
+        if listeners.is_empty() {
+            listeners.push(Listener::bind_unix(&options.dirs.socket()).map_err(MasterError::Listen)?);
+            for address in &options.listen {
+                listeners.extend(Listener::bind_tcp(address, gate.has_tokens()).map_err(MasterError::Listen)?);
+            }
+        }
+        let count = pools.len();
+        let mut master = Master {
+            options: options.clone(),
+            log,
+            poll,
+            sources: Sources::default(),
+            timers: super::timers::Timers::default(),
+            table,
+            ring: RingReader::default(),
+            runs: Runs::new(count),
+            pools,
+            default_pool,
+            journal,
+            keeper,
+            wake,
+            listeners,
+            gate,
+            batch: Some(Batch::new(REPLIES_AT_ONCE, MESSAGE_MAX)),
+            scratch: Vec::new(),
+            pids: std::collections::HashMap::new(),
+            unclaimed: std::collections::HashMap::new(),
+            late: Vec::new(),
+            leftovers: std::collections::HashMap::new(),
+            next_leftover: 0,
+            starting: 0,
+            watching_starts: vec![false; count],
+            busy: Vec::new(),
+            is_busy: vec![false; count],
+            dirty: Vec::new(),
+            again: Vec::new(),
+            connections: 0,
+            accept_paused: false,
+            reserve: reserve(),
+            counts: Default::default(),
+            reloads: Vec::new(),
+            wrong_tokens: Default::default(),
+            keep_timer: false,
+            phase: None,
+            askers: 0,
+            journal_failed: false,
+            began_at: monotonic_ns(),
+        };
+        master.watch().map_err(system("watching the sockets"))?;
+        master.recover(restart, records, others);
+        for index in 0..count {
+            master.keep_orders(index);
+            master.load(index);
+        }
+        for listener in &master.listeners {
+            super::keep(&master.keeper, &ToKeeper::Store(listener.store_name()), Some(listener.as_fd()), &master.log);
+            info!(master.log, "listening"; "address" => listener.address());
+        }
+        master.tell_keeper(&ToKeeper::Ready, None);
+        Ok((master, guard))
+    }
+
+    fn watch(&mut self) -> io::Result<()> {
+        let registry = self.poll.registry();
+        let mut add = |fd: i32, source: Source| {
+            let token = self.sources.add(source);
+            registry.register(&mut SourceFd(&fd), token, Interest::READABLE)
+        };
+        add(self.wake.as_fd().as_raw_fd(), Source::Wake)?;
+        add(self.keeper.as_raw_fd(), Source::Keeper)?;
+        for (i, listener) in self.listeners.iter().enumerate() {
+            add(listener.as_raw_fd(), Source::Listener(i))?;
+        }
+        Ok(())
+    }
+}
+
+fn pools(options: &ServeOptions, file: Option<ProcessFile>) -> Result<(Vec<Pool>, Option<usize>), MasterError> {
+    let definitions = file.map(|f| f.pools).unwrap_or_default();
+    let default = processfile::default_pool(&definitions).map(|pool| pool.name.clone());
+    let mut pools = Vec::new();
+    for definition in definitions {
+        let doing = format!("opening the output of pool \"{}\"", definition.name);
+        let outlets =
+            Outlets::open(&definition.name, definition.output, &options.dirs.logs()).map_err(system(&doing))?;
+        pools.push(Pool::new(definition, outlets).map_err(system("making a pool's channel"))?);
+    }
+    let default = default.and_then(|name| pools.iter().position(|p| p.definition.name == name));
+    Ok((pools, default))
+}

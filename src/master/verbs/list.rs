@@ -1,0 +1,25 @@
+//! `list`: all at a glance.
+
+use super::super::Master;
+use super::super::runs::Asker;
+use crate::wire::info::List;
+use crate::wire::status::Status;
+
+/// The most runs that are shown.
+const RUNS: usize = 20;
+
+pub(super) fn obey(master: &mut Master, asker: Asker) {
+    let pools = (0..master.pools.len()).map(|i| master.pool_info(i)).collect();
+    // The living ones before the ended ones, the latest first; then as everywhere: the oldest first.
+    let mut slots: Vec<u32> = Vec::new();
+    let alive: std::collections::HashSet<u32> = master.runs.alive_slots();
+    slots.extend(master.runs.by_age(None).rev().filter(|slot| alive.contains(slot)).take(RUNS));
+    let room = RUNS - slots.len();
+    slots.extend(master.runs.by_age(None).rev().filter(|slot| !alive.contains(slot)).take(room));
+    let mut runs: Vec<Status<'_>> = slots.iter().filter_map(|slot| master.runs.status(&master.table, *slot)).collect();
+    runs.sort_by_key(|r| r.queued_at.as_ref().map(|t| t.0));
+    let list = List { pools, runs, workers: Vec::new() };
+    super::super::clients::respond(&mut master.sources, &mut master.dirty, asker, |out, id| {
+        crate::wire::rpc::write_result(out, id, &list);
+    });
+}
