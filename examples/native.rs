@@ -37,7 +37,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     zygote
         .entry("exit", |run| std::process::exit(run.params()["code"].as_i64().ok_or("params.code is missing")? as i32));
     zygote.entry("sleep", |run| {
-        std::thread::sleep(Duration::from_millis(run.params()["ms"].as_u64().ok_or("params.ms is missing")?));
+        let number = |key: &str| run.params()[key].as_f64();
+        let ms = number("ms").or(number("seconds").map(|s| s * 1000.0)).ok_or("params.ms (or seconds) is missing")?;
+        std::thread::sleep(Duration::from_secs_f64(ms / 1000.0));
         Ok(Value::Null)
     });
     zygote.entry("signal", |run| {

@@ -152,8 +152,12 @@ impl Master {
                 let token = event.token();
                 match self.sources.get(token) {
                     Some(Source::Wake) => safe = self.ring.woken(&self.table).unwrap_or(safe).max(safe),
-                    Some(Source::Keeper) if !self.keeper_says() => return 1,
-                    Some(Source::Keeper) => {}
+                    Some(Source::Keeper) => {
+                        let alive = self.keeper_says();
+                        if !alive {
+                            return 1;
+                        }
+                    }
                     Some(Source::Replies { pool, generation }) => {
                         let (pool, generation) = (*pool, *generation);
                         self.replies(pool, generation);
