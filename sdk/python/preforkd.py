@@ -13,6 +13,7 @@ Needs Python 3.9 or later on Linux and nothing beside the standard library. With
 forked as the keeper's own (`CLONE_PARENT`); without it the kit forks twice and the keeper adopts.
 """
 
+import _socket
 import atexit
 import errno
 import functools
@@ -52,9 +53,9 @@ REMEMBERED = 256  # forks that WHOIS can ask for
 REHEARSALS = 20  # CPython 3.11 and later settle a function's caches within some ten calls
 UNCAUGHT = 255  # exit code after an uncaught exception, the same in all runtimes
 
-# Bound before a preload can replace them (gevent), and the bare type: every Python function that a child
-# calls costs it copied pages.
-Socket, os_fork, os_waitpid = socket.SocketType, os.fork, os.waitpid
+# Bound before a preload can replace them (gevent), and sockets without Python around them: every function that a
+# child calls costs it copied pages.
+Socket, socketpair, os_fork, os_waitpid = _socket.socket, _socket.socketpair, os.fork, os.waitpid
 freeze = getattr(gc, "freeze", lambda: None)  # CPython's alone
 decode = json.JSONDecoder().raw_decode
 encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -399,12 +400,15 @@ class Code:
         if not file or file == __file__:
             return "library"
         file = os.path.realpath(file)
-        installed = "/site-packages/" in file or "/dist-packages/" in file
-        if not installed and self.within(file, self.library):
+        if self.within(file, self.library) and not self.installed(file[len(self.library) :]):
             return "library"
-        if installed or not self.within(file, self.root) or (self.venv and self.within(file, self.venv)):
+        if not self.within(file, self.root) or self.installed(file[len(self.root) :]):
             return "other"
-        return "app"
+        return "other" if self.venv and self.within(file, self.venv) else "app"
+
+    @staticmethod
+    def installed(path):
+        return "/site-packages/" in path or "/dist-packages/" in path
 
     def whose_module(self, name):
         """The same for a module that has been imported."""
@@ -504,11 +508,11 @@ class Code:
         while isinstance(inner, functools.partial):
             inner = inner.func
         whose = self.whose_module(getattr(inner, "__module__", None))
-        if whose == "other" and entry not in (self.entries or ()) and self.whose_module(name) == "app":
-            if isinstance(inner, (types.FunctionType, types.MethodType, types.BuiltinFunctionType, type)):
-                # `jobs:*` means what is written there, not what is imported there.
-                advice = 'name this very entry in "entries" of the pool to allow it'
-                raise Refusal("refused", f"{entry}: it comes from {inner.__module__}, an installed package; {advice}")
+        imported = isinstance(inner, (types.FunctionType, types.MethodType, types.BuiltinFunctionType, type))
+        named = entry in (self.entries or ()) or self.whose_module(name) != "app"
+        if whose == "other" and imported and not named:  # `jobs:*` means what is written there, not what is imported
+            advice = 'name this very entry in "entries" of the pool to allow it'
+            raise Refusal("refused", f"{entry}: it comes from {inner.__module__}, an installed package; {advice}")
         self.admit(entry, attribute, whose)
         if isinstance(holder, type) and isinstance(target, types.FunctionType):
             defined = next(c.__dict__[step] for c in holder.__mro__ if step in c.__dict__)
@@ -680,8 +684,9 @@ def rehearse(zygote, times):
     written once, in the zygote, and not copied by every child; a waiting child copies its pages beforehand.
     """
     global replies
-    kept, (here, there) = replies, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    kept, (here, there) = replies, socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     replies = Replies(there.detach())
+    here.settimeout(None)
     entry = next(iter(zygote.code.index), None)
     for _ in range(times):
         reply(REQUEST, to_json({"id": "", "entry": entry, "params": {}}))
