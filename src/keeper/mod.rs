@@ -147,23 +147,29 @@ impl Keeper<'_> {
             }
             let mut died = None;
             if signalled {
-                while let Some(signal) = self.signals.next()? {
+                let (mut reload, mut stop) = (false, false);
+                let master = self.master.as_ref().map(|m| m.pid);
+                for signal in self.signals.read()? {
                     match signal {
                         Delivered { signal: SIGCHLD, pid } => {
-                            let master = self.master.as_ref().map(|m| m.pid);
                             died = self.reaper.named(&self.table, pid, master)?.or(died);
                         }
-                        Delivered { signal: SIGHUP, .. } => self.tell(&ToMaster::Reload),
-                        Delivered { .. } => self.stop(),
+                        Delivered { signal: SIGHUP, .. } => reload = true,
+                        Delivered { .. } => stop = true,
                     }
+                }
+                self.wake_master()?;
+                if reload {
+                    self.tell(&ToMaster::Reload);
+                }
+                if stop {
+                    self.stop();
                 }
             }
             let now = monotonic_ns();
             if self.reaper.sweep_at.is_some_and(|at| at <= now) && died.is_none() {
                 died = self.reaper.sweep(&self.table, self.master.as_ref().map(|m| m.pid))?;
-            }
-            if self.table.ring_writer().wake_needed() {
-                self.wake.signal()?;
+                self.wake_master()?;
             }
             if let Some(exit) = died
                 && let Some(code) = self.master_died(&exit)
@@ -182,6 +188,11 @@ impl Keeper<'_> {
                 }
             }
         }
+    }
+
+    /// Wakes the master, if it sleeps and there is something new in the ring.
+    fn wake_master(&self) -> io::Result<()> {
+        if self.table.ring_writer().wake_needed() { self.wake.signal() } else { Ok(()) }
     }
 
     fn start_master(&mut self) -> Result<(), KeeperError> {
@@ -318,7 +329,7 @@ impl Keeper<'_> {
             while let (Ok(_), Ok(Some(exit))) = (&quiet, crate::sys::reap::peek(None)) {
                 let _ = crate::sys::reap::reap(exit.pid);
             }
-            while let Ok(Some(_)) = self.signals.next() {}
+            let _ = self.signals.read().map(Iterator::count);
         }
     }
 

@@ -40,7 +40,9 @@ impl Reaper {
     pub fn sweep(&mut self, table: &Table, master: Option<u32>) -> io::Result<Option<Exit>> {
         let mut found = None;
         // While the ring is full the first zombie of all blocks the view on the rest; the master's own end must be seen nevertheless.
-        if let Some(exit) = master.map(|pid| reap::peek(Some(pid))).transpose()?.flatten() {
+        if self.stalled
+            && let Some(exit) = master.map(|pid| reap::peek(Some(pid))).transpose()?.flatten()
+        {
             found = self.take(table, exit, master)?;
         }
         self.sweep_at = None;

@@ -20,6 +20,10 @@ impl Master {
         let tail = self.table.ring_tail();
         let mut strangers = false;
         for seq in tail..safe {
+            if let Some(at) = self.claimed.iter().position(|claimed| *claimed == seq) {
+                self.claimed.swap_remove(at);
+                continue;
+            }
             let exit = self.table.exit(seq);
             match self.pids.get(&exit.pid).copied() {
                 Some(slot) if self.runs.live(slot).is_some_and(|l| exit.seq >= l.fork_seq) => {

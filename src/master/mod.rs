@@ -88,8 +88,10 @@ struct Master {
     pids: HashMap<u32, u32>,
     /// Exits of nobody that is known, kept while some start has not been answered.
     unclaimed: HashMap<u32, ExitEntry>,
-    /// Exits that were in the ring before their start was read: (slot, seq, exit).
+    /// Exits that were there before their start was read: (slot, seq, exit).
     late: Vec<(u32, u64, ExitEntry)>,
+    /// Those of them that are still to come by in the ring, by their place in it.
+    claimed: Vec<u64>,
     /// Groups whose leader has ended and that are to follow it.
     leftovers: HashMap<u64, (u32, PidFd)>,
     next_leftover: u64,

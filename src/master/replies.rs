@@ -23,8 +23,8 @@ use crate::wire::status::State;
 
 /// The largest payload of a reply, in bytes; an error object may hold twice 64 KiB, escaped.
 const PAYLOAD_MAX: usize = RESULT_MAX + 64;
-/// The deepest result, as for requests.
-const DEPTH: usize = json::MAX_DEPTH;
+/// The deepest result.
+const DEPTH: usize = 512;
 
 impl Master {
     /// Reads everything that has come on a generation's reply channel.
@@ -70,7 +70,7 @@ impl Master {
         }
         let pid = extra.pid?;
         let large = if header.flags.contains(Flags::MEMFD) {
-            Some(memfd::read_sealed(extra.fds.pop()?, PAYLOAD_MAX.max(INLINE_MAX * 6)).ok()?)
+            Some(memfd::read_whole(extra.fds.pop()?, PAYLOAD_MAX.max(INLINE_MAX * 6)).ok()?)
         } else {
             None
         };
@@ -148,6 +148,9 @@ impl Master {
             let inode = handle.as_ref().and_then(PidFd::inode);
             if exit.inode == 0 || inode.is_none() || inode == Some(exit.inode) {
                 self.late.push((slot, live.seq, exit));
+                if exit.seq >= self.table.ring_tail() {
+                    self.claimed.push(exit.seq);
+                }
             }
             live.fork_seq = exit.seq + 1;
         }
@@ -215,7 +218,13 @@ fn read<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Option<T> {
 /// Keeps what a run says of itself.
 fn say(extra: &mut Extra, kind: Reply, payload: &[u8]) -> Option<()> {
     match kind {
-        Reply::Result if payload.len() <= RESULT_MAX => extra.result = Some(json::value(payload, DEPTH).ok()?),
+        Reply::Result if payload.len() <= RESULT_MAX => match json::value(payload, DEPTH) {
+            Ok(value) => extra.result = Some(value),
+            Err(e) => {
+                let message = format!("the result cannot be kept: {e}").into();
+                extra.error = Some(ErrorObject { class: "ResultNotJson".into(), message, trace: None });
+            }
+        },
         Reply::Error => {
             let e = read::<ErrorObject<'_>>(payload)?;
             let own = |t: Cow<'_, str>| Cow::Owned(t.into_owned());

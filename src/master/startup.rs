@@ -94,6 +94,9 @@ impl Master {
         let Handed { keeper, stored, restart } = handed().map_err(system("hearing from the keeper"))?;
         let (log, guard) = logging::start(options);
         process::set_name("preforkd-master");
+        if let Some(title) = process::Title::find() {
+            title.set("preforkd: master");
+        }
         let file = options.file.as_deref().map(processfile::load).transpose()?;
         let gate = Gate::new(options.token_file.as_deref())?;
         let table = Table::open(&options.dirs.table(), false).map_err(system("opening the shared table"))?;
@@ -145,6 +148,7 @@ impl Master {
             pids: std::collections::HashMap::new(),
             unclaimed: std::collections::HashMap::new(),
             late: Vec::new(),
+            claimed: Vec::new(),
             leftovers: std::collections::HashMap::new(),
             next_leftover: 0,
             starting: 0,

@@ -102,8 +102,14 @@ pub fn start(pool: &Pool, number: u32, orders: &Orders, outlets: &Outlets) -> Re
     seqpacket::vouch(replies.as_fd()).map_err(prepare)?;
     seqpacket::set_send_buffer(theirs.as_fd(), CHANNEL_BUFFER).map_err(prepare)?;
     let kit = match pool.runtime {
-        Runtime::Php => Some(memfd::sealed("preforkd.php", PHP_KIT.as_bytes()).map_err(prepare)?),
-        Runtime::Python => Some(memfd::sealed("preforkd.py", PYTHON_KIT.as_bytes()).map_err(prepare)?),
+        Runtime::Php => Some(
+            memfd::sealed(concat!("preforkd-", env!("CARGO_PKG_VERSION"), ".php"), PHP_KIT.as_bytes())
+                .map_err(prepare)?,
+        ),
+        Runtime::Python => Some(
+            memfd::sealed(concat!("preforkd-", env!("CARGO_PKG_VERSION"), ".py"), PYTHON_KIT.as_bytes())
+                .map_err(prepare)?,
+        ),
         Runtime::Native => None,
     };
     let mut argv: Vec<OsString> = match &pool.command {

@@ -1,5 +1,6 @@
 //! Signals as data: blocked, then read from a `signalfd(2)`.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -16,9 +17,16 @@ pub struct Delivered {
     pub pid: u32,
 }
 
-/// The reading end.
+/// The reading end, and what has been read of it.
 #[derive(Debug)]
-pub struct Signals(SignalFd);
+pub struct Signals {
+    fd: SignalFd,
+    read: VecDeque<Delivered>,
+}
+
+/// How many are read at once, and the size of one (`struct signalfd_siginfo`, signalfd(2)).
+const AT_ONCE: usize = 16;
+const INFO: usize = size_of::<libc::signalfd_siginfo>();
 
 impl Signals {
     /// Blocks `signals` for this process and everything it forks (a child resets its own mask), and opens them for reading.
@@ -28,18 +36,29 @@ impl Signals {
             set.add(Signal::try_from(n)?);
         }
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None)?;
-        Ok(Signals(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
+        let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        Ok(Signals { fd, read: VecDeque::with_capacity(AT_ONCE) })
     }
 
-    /// The next one, None when there is none.
-    pub fn next(&self) -> io::Result<Option<Delivered>> {
-        Ok(self.0.read_signal()?.map(|s| Delivered { signal: s.ssi_signo as i32, pid: s.ssi_pid }))
+    /// Those that are there now, some at a time. Whatever is left makes the descriptor readable again.
+    pub fn read(&mut self) -> io::Result<impl Iterator<Item = Delivered> + '_> {
+        let mut buffer = [0; AT_ONCE * INFO];
+        let n = match nix::unistd::read(&self.fd, &mut buffer) {
+            Ok(n) => n,
+            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => 0,
+            Err(e) => return Err(e.into()),
+        };
+        // ssi_signo is the first word, ssi_pid the fourth.
+        let word = |info: &[u8], at: usize| u32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
+        let infos = buffer[..n].chunks_exact(INFO);
+        self.read.extend(infos.map(|i| Delivered { signal: word(i, 0) as i32, pid: word(i, 12) }));
+        Ok(self.read.drain(..))
     }
 }
 
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }
 

@@ -107,10 +107,11 @@ impl RingWriter<'_> {
     pub fn wake_needed(&self) -> bool {
         let t = self.0;
         let armed = t.word(at::RING_ARMED);
-        if armed.load(Ordering::SeqCst) == 0 {
+        let head = t.word(at::RING_HEAD).load(Ordering::Relaxed);
+        if head == t.word(at::RING_TAIL).load(Ordering::SeqCst) || armed.load(Ordering::SeqCst) == 0 {
             return false;
         }
-        t.word(at::RING_ANNOUNCED).store(t.word(at::RING_HEAD).load(Ordering::Relaxed), Ordering::SeqCst);
+        t.word(at::RING_ANNOUNCED).store(head, Ordering::SeqCst);
         armed.swap(0, Ordering::SeqCst) == 1
     }
 }

@@ -63,7 +63,7 @@ fn start(zygote: &Zygote, header: Header<Order>, payload: &[u8], mut fds: Vec<Ow
     let slot = (header.slot, header.nonce);
     let replies = zygote.replies.as_fd();
     let large = if header.flags.contains(Flags::MEMFD) {
-        fds.pop().map(|fd| memfd::read_sealed(fd, REQUEST_MAX)).transpose()?
+        fds.pop().map(|fd| memfd::read_whole(fd, REQUEST_MAX)).transpose()?
     } else {
         None
     };
