@@ -79,25 +79,33 @@ if (cold() !== warm($client)) {
 $cold = $done = $started = [];
 for ($i = 0; $i < $rounds; $i++) {
     $cold[] = milliseconds(cold(...));
-    $done[] = milliseconds(function () use ($client) {
-        $client->call('run', ['pool' => 'shop', 'entry' => ENTRY, 'params' => PARAMS, 'wait' => true]);
+    $done[] = milliseconds(function () use ($client, &$status) {
+        $status = $client->call('run', ['pool' => 'shop', 'entry' => ENTRY, 'params' => PARAMS, 'wait' => true]);
     });
+    $client->call('free', ['id' => $status['id']]);
     $started[] = milliseconds(function () use ($client, &$status) {
         $status = $client->call('run', ['pool' => 'shop', 'entry' => ENTRY, 'params' => PARAMS]);
     });
     $client->call('wait', ['id' => $status['id']]);
+    $client->call('free', ['id' => $status['id']]);
 }
 
-$burst = milliseconds(function () use ($client) {
+$ids = [];
+$burst = milliseconds(function () use ($client, &$ids) {
     for ($i = 0; $i < AT_ONCE; $i++) {
         $client->send('run', ['pool' => 'shop', 'entry' => ENTRY, 'params' => ['number' => $i + 1], 'wait' => true]);
     }
     for ($i = 0; $i < AT_ONCE; $i++) {
-        if ($client->receive()['exit_code'] !== 0) {
-            fail('one of the runs at once failed');
+        $status = $client->receive();
+        if ($status['exit_code'] !== 0) {
+            fail('one of the runs at once failed: ' . json_encode($status));
         }
+        $ids[] = $status['id'];
     }
 });
+foreach ($ids as $id) {
+    $client->call('free', ['id' => $id]);
+}
 
 printf("  %-46s %10s  %7s  %7s\n", ENTRY . ", $rounds times in turn", 'median', 'fastest', 'slowest');
 echo row('cold: php cold.php, start to exit', $cold);
