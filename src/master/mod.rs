@@ -76,6 +76,7 @@ struct Master {
     ring: RingReader,
     runs: Runs,
     pools: Vec<Pool>,
+    pool_names: HashMap<String, usize>,
     default_pool: Option<usize>,
     journal: Journal,
     keeper: OwnedFd,
@@ -112,7 +113,7 @@ struct Master {
     /// (pool, generation, who asked)
     reloads: Vec<(usize, u32, Asker)>,
     wrong_tokens: VecDeque<Asker>,
-    keep_timer: bool,
+    keep_timer: Option<timers::Key>,
     phase: Option<Phase>,
     askers: u64,
     journal_failed: bool,
@@ -262,7 +263,7 @@ impl Master {
     }
 
     fn pool_index(&self, name: &str) -> Option<usize> {
-        self.pools.iter().position(|p| p.definition.name == name)
+        self.pool_names.get(name).copied()
     }
 
     fn wait_over(&mut self, slot: u32, seq: u64, asker: u64) {
@@ -274,14 +275,9 @@ impl Master {
     }
 
     fn keep_over(&mut self) {
-        self.forget_surplus();
-        let keeps: Vec<u64> = self.pools.iter().map(|p| p.definition.keep.as_nanos() as u64).collect();
-        let keep = |i: usize| keeps.get(i).copied().unwrap_or(KEEP_GONE.as_nanos() as u64);
-        let now = monotonic_ns();
-        self.keep_timer = false;
-        if let Err(Some(next)) = self.runs.overdue(keep, now) {
-            self.keep_timer = true;
-            self.timers.after(Duration::from_nanos(next.saturating_sub(now)), Timer::Keep);
+        self.keep_timer = None;
+        if let Some(next) = self.forget_surplus() {
+            self.forget_after(Duration::from_nanos(next.saturating_sub(monotonic_ns())));
         }
     }
 

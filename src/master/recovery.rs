@@ -83,7 +83,7 @@ impl Master {
             }
         }
         self.adopt_channels(stored);
-        let mut rows: Vec<Record> = (0..crate::table::SLOTS).filter_map(|slot| self.table.record(slot)).collect();
+        let mut rows: Vec<Record> = (0..self.table.slots_used()).filter_map(|slot| self.table.record(slot)).collect();
         rows.sort_by_key(|r| (r.queued_at, r.slot));
         let (mut living, mut ended) = (0, 0);
         let used: std::collections::HashSet<u32> = rows.iter().map(|r| r.slot).collect();
@@ -98,10 +98,7 @@ impl Master {
                 self.recover_live(&row, restart, &mut left);
             }
         }
-        if ended > 0 {
-            self.keep_timer = true;
-            self.timers.after(std::time::Duration::from_secs(60), super::timers::Timer::Keep);
-        }
+        self.keep_over();
         if living + ended > 0 {
             info!(self.log, "took over"; "living" => living, "ended" => ended);
         }
@@ -159,10 +156,13 @@ impl Master {
             // is still to come, so that the number is its own.
             live.process = Some((row.pid, PidFd::open(row.pid).ok()));
             self.pids.insert(row.pid, row.slot);
-        } else {
-            self.starting += 1;
         }
         if let Some(index) = pool {
+            if row.pid == 0 {
+                self.starting += 1;
+                self.pools[index].starting += 1;
+                self.watch_starts(index);
+            }
             self.pools[index].admission.start();
             if let Some(g) = self.pools[index].generation(row.generation) {
                 g.live += 1;
@@ -206,6 +206,7 @@ impl Master {
                         zygote: None,
                         ready: None,
                         started_at: 0,
+                        preload_timer: None,
                         preload_ms: None,
                         orders: None,
                         live: 0,

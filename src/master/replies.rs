@@ -162,6 +162,7 @@ impl Master {
         self.table.set_running(slot, pid, wall_ns());
         self.pids.insert(pid, slot);
         self.starting -= 1;
+        self.pools[pool].starting -= 1;
         if assigned != generation {
             self.generation_lost_one(pool, assigned);
             self.table.set_generation(slot, generation);

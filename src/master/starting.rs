@@ -177,6 +177,7 @@ impl Master {
                     generation.live += 1;
                 }
                 self.starting += 1;
+                self.pools[index].starting += 1;
             }
             Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock) || is_passing(&e) => {
                 // The channel is full, or too many descriptors are under way: a moment later it will go.
@@ -275,7 +276,7 @@ impl Master {
     }
 
     /// Looks after a while whether those that were asked for have started.
-    fn watch_starts(&mut self, index: usize) {
+    pub(super) fn watch_starts(&mut self, index: usize) {
         if !self.watching_starts[index] {
             self.watching_starts[index] = true;
             self.timers.after(START_CHECK, Timer::Starts { pool: index });
@@ -330,6 +331,7 @@ impl Master {
             p.totals.1 += 1;
             if was_starting {
                 self.starting -= 1;
+                self.pools[index].starting -= 1;
                 self.generation_lost_one(index, generation);
             }
             self.busy(index);
@@ -371,11 +373,8 @@ impl Master {
             };
             self.journal.append(record);
         }
-        if !self.keep_timer {
-            self.keep_timer = true;
-            let keep = live.pool.map_or(super::KEEP_GONE, |i| self.pools[i].definition.keep);
-            self.timers.after(keep, Timer::Keep);
-        }
+        let keep = live.pool.map_or(super::KEEP_GONE, |i| self.pools[i].definition.keep);
+        self.forget_after(keep);
         for waiter in std::mem::take(&mut live.waiters) {
             self.tell(slot, waiter);
         }
@@ -404,12 +403,24 @@ impl Master {
         }
     }
 
-    /// Forgets what is too old or too much.
-    pub(super) fn forget_surplus(&mut self) {
-        let keeps: Vec<u64> = self.pools.iter().map(|p| p.definition.keep.as_nanos() as u64).collect();
-        let keep = |i: usize| keeps.get(i).copied().unwrap_or(super::KEEP_GONE.as_nanos() as u64);
-        while let Ok(slot) = self.runs.overdue(keep, monotonic_ns()) {
-            self.forget(slot);
+    /// Forgets what is too old or too much. Returns when the next one will be too old, ns monotonic.
+    pub(super) fn forget_surplus(&mut self) -> Option<u64> {
+        loop {
+            let (pools, gone) = (&self.pools, super::KEEP_GONE);
+            let keep = |i: usize| pools.get(i).map_or(gone, |p| p.definition.keep).as_nanos() as u64;
+            match self.runs.overdue(keep, monotonic_ns()) {
+                Ok(slot) => self.forget(slot),
+                Err(next) => return next,
+            }
+        }
+    }
+
+    /// Looks for what is too old after this time, or before, if that is planned already.
+    pub(super) fn forget_after(&mut self, wait: std::time::Duration) {
+        let at = monotonic_ns().saturating_add(wait.as_nanos() as u64);
+        if self.keep_timer.is_none_or(|(planned, _)| at < planned) {
+            self.timers.cancel(self.keep_timer);
+            self.keep_timer = Some(self.timers.after(wait, Timer::Keep));
         }
     }
 }

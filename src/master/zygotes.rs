@@ -55,6 +55,7 @@ impl Master {
             zygote: Some((started.pid, started.handle)),
             ready: None,
             started_at: monotonic_ns(),
+            preload_timer: None,
             preload_ms: None,
             orders,
             live: 0,
@@ -64,11 +65,12 @@ impl Master {
         if let Err(e) = self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE) {
             return Err(format!("watching the zygote: {e}"));
         }
-        if let Some(g) = self.pools[index].generations.last() {
+        let timer = self.timers.after(timeout, Timer::Preload { pool: index, generation: number });
+        if let Some(g) = self.pools[index].generations.last_mut() {
+            g.preload_timer = Some(timer);
             let message = ToKeeper::Store(name);
             super::keep(&self.keeper, &message, Some(g.replies.as_fd()), &self.log);
         }
-        self.timers.after(timeout, Timer::Preload { pool: index, generation: number });
         Ok(number)
     }
 
@@ -81,6 +83,7 @@ impl Master {
         }
         let ms = (monotonic_ns() - g.started_at) / 1_000_000;
         g.preload_ms = Some(ms);
+        self.timers.cancel(g.preload_timer.take());
         for warning in &ready.warnings {
             warn!(self.log, "the kit warns"; "pool" => &pool.definition.name, "warning" => warning);
         }
@@ -281,7 +284,7 @@ impl Master {
             .filter(|(_, l)| now - l.asked_at >= START_CHECK.as_nanos() as u64 / 2)
             .map(|(slot, l)| (slot, l.order))
             .collect();
-        if self.pools[index].admission.running() > 0 {
+        if self.pools[index].starting > 0 {
             self.watching_starts[index] = true;
             self.timers.after(START_CHECK, Timer::Starts { pool: index });
         }

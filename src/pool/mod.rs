@@ -52,6 +52,8 @@ pub struct Pool {
     pub current: Option<u32>,
     /// The latest number given.
     pub last_number: u32,
+    /// Runs that have been asked for and have not answered.
+    pub starting: u32,
     /// Children that wait for a request, the longest waiting first.
     pub idle: VecDeque<IdleChild>,
     /// Why there is no zygote, or why the latest reload failed.
@@ -80,6 +82,8 @@ pub struct Generation {
     pub ready: Option<ReadyInfo>,
     /// When it was started, ns monotonic.
     pub started_at: u64,
+    /// Names the master's timer for its preload.
+    pub preload_timer: Option<(u64, u64)>,
     /// From its start to READY, in milliseconds.
     pub preload_ms: Option<u64>,
     /// Orders of its own, when it does not obey the pool's: one that a reload brings up, until it takes over.
@@ -111,6 +115,7 @@ impl Pool {
             generations: Vec::new(),
             current: None,
             last_number: 0,
+            starting: 0,
             idle: VecDeque::new(),
             error: None,
             reload_backoff: Backoff::new(RELOAD_PAUSE.0, RELOAD_PAUSE.1),

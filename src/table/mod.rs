@@ -44,6 +44,7 @@ mod at {
     pub const LAYOUT: usize = 1;
     pub const KEEPER_PID: usize = 2;
     pub const MASTER_PID: usize = 3;
+    pub const SLOTS_USED: usize = 4;
     pub const RING_HEAD: usize = 64;
     pub const RING_TAIL: usize = 72;
     pub const RING_ANNOUNCED: usize = 80;
@@ -92,6 +93,11 @@ impl Table {
         self.words.all()[at::MASTER_PID].store(pid.into(), Ordering::Release);
     }
 
+    /// No slot from here on has ever been used.
+    pub fn slots_used(&self) -> u32 {
+        (self.word(at::SLOTS_USED).load(Ordering::Acquire) as u32).min(SLOTS)
+    }
+
     fn word(&self, i: usize) -> &AtomicU64 {
         &self.words.all()[i]
     }
@@ -132,10 +138,14 @@ impl Reader {
         (word(at::KEEPER_PID), word(at::MASTER_PID))
     }
 
+    fn slots_used(&self) -> u32 {
+        (self.words.load(at::SLOTS_USED).unwrap_or(0) as u32).min(SLOTS)
+    }
+
     /// Each run that is in the table now, in the order of slots. One that is being written at the
     /// moment is read again until it is whole.
     pub fn rows(&self) -> impl Iterator<Item = Record> + '_ {
-        (0..SLOTS).filter_map(|n| slot::read(n, |i| self.words.load(SLOTS_AT + i).unwrap_or(0)))
+        (0..self.slots_used()).filter_map(|n| slot::read(n, |i| self.words.load(SLOTS_AT + i).unwrap_or(0)))
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use super::{ExitEntry, SLOTS_AT, Table};
+use super::{ExitEntry, SLOTS_AT, Table, at};
 use crate::sys::reap::How;
 use crate::wire::status::{State, Usage};
 
@@ -133,6 +133,9 @@ impl Table {
 
     /// Fills a free slot.
     pub fn claim(&self, slot: u32, claim: &Claim<'_>) {
+        if slot >= self.slots_used() {
+            self.word(at::SLOTS_USED).store(u64::from(slot) + 1, Ordering::Release);
+        }
         self.write(slot, |w| {
             for i in STATE..ID {
                 w.set(i, 0);
@@ -215,6 +218,11 @@ impl Table {
     /// Forgets it.
     pub fn clear(&self, slot: u32) {
         self.write(slot, |w| w.set(STATE, 0));
+    }
+
+    /// Only the state of slot `slot`; None when it is free.
+    pub fn state(&self, slot: u32) -> Option<State> {
+        decode(self.word(SLOTS_AT + slot as usize * SLOT_WORDS + STATE).load(Ordering::Acquire))
     }
 
     /// Reads slot `slot`; None when it is free.

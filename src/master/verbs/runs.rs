@@ -21,7 +21,9 @@ pub(super) fn obey(master: &mut Master, asker: Asker, filter: &RunsFilter) {
         filter.state.is_none_or(|state| status.state == state)
             && filter.pool.as_deref().is_none_or(|pool| status.pool == pool)
     };
-    let all = master.runs.by_age(after).filter_map(|slot| master.runs.status(&master.table, slot));
+    // Most are passed over by their state, without being read whole.
+    let in_state = |slot: &u32| filter.state.is_none() || filter.state == master.table.state(*slot);
+    let all = master.runs.by_age(after).filter(in_state).filter_map(|slot| master.runs.status(&master.table, slot));
     // One more than asked for tells whether there is a next page.
     let mut runs: Vec<Status<'_>> = all.filter(fits).take(limit + 1).collect();
     let next = if runs.len() > limit {
