@@ -4,31 +4,28 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 
 use serde_json::Value;
 
 use super::{Run, Zygote, reply, send};
-use crate::sys::clone::{become_run, exit_now};
+use crate::sys::clone::{Forker, exit_now};
 use crate::sys::{memfd, process, seqpacket};
-use crate::wire::channel::{
-    ChildRequest, ErrorObject, Flags, Header, MESSAGE_MAX, Order, RESULT_MAX, Refused, RefusedCode, Reply,
-};
+use crate::wire::channel::{ChildRequest, ErrorObject, Flags, Header, Order, RESULT_MAX, Refused, RefusedCode, Reply};
 
 /// The exit code after an uncaught error.
 const UNCAUGHT: i32 = 255;
 /// The largest request, in bytes: a client's line has a limit of its own, far below.
 const REQUEST_MAX: usize = 1 << 30;
 
-/// Everything a child does. The zygote's memory is left as it is: no destructor runs.
-pub(super) fn run(zygote: &Zygote, header: Header<Order>, payload: &[u8], fds: Vec<OwnedFd>) -> ! {
-    become_run();
-    // What the zygote held is closed by the numbers' owner: this copy of the process.
-    let orders = process::inherited(super::ORDERS_FD);
-    drop(orders);
+/// Everything a child does. The zygote's memory is left as it is: no destructor runs. `buffer` holds the order in its first
+/// `len` bytes; a request that comes later goes into it too, since its pages have been touched already.
+pub(super) fn run(zygote: &Zygote, forker: &Forker, mut buffer: Box<[u8]>, len: usize, fds: Vec<OwnedFd>) -> ! {
+    forker.become_run();
     if let Some(seconds) = zygote.config.cpu_time {
         let _ = process::limit_cpu(seconds); // a limit below what was used already cannot be set later either
     }
-    let code = match obey(zygote, header, payload, fds) {
+    let code = match obey(zygote, &mut buffer, len, fds) {
         Ok(code) => code,
         Err(e) => {
             eprintln!("preforkd: run in pool {}: {e}", zygote.config.pool);
@@ -39,19 +36,19 @@ pub(super) fn run(zygote: &Zygote, header: Header<Order>, payload: &[u8], fds: V
     exit_now(code)
 }
 
-fn obey(zygote: &Zygote, header: Header<Order>, payload: &[u8], mut fds: Vec<OwnedFd>) -> io::Result<i32> {
+fn obey(zygote: &Zygote, buffer: &mut [u8], len: usize, mut fds: Vec<OwnedFd>) -> io::Result<i32> {
+    let bad = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
+    let (header, payload) = Header::<Order>::decode(&buffer[..len]).map_err(|e| bad(e.to_string()))?;
     if !header.flags.contains(Flags::CHANNEL) {
         return start(zygote, header, payload, fds);
     }
     zygote.show("idle");
     let channel = fds.remove(0);
-    let mut buffer = vec![0; MESSAGE_MAX];
-    let (len, extra) = seqpacket::receive(channel.as_fd(), &mut buffer)?;
+    let (len, extra) = seqpacket::receive(channel.as_fd(), buffer)?;
     drop(channel);
     if len == 0 {
         exit_now(0);
     }
-    let bad = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
     let (header, payload) = Header::<Order>::decode(&buffer[..len]).map_err(|e| bad(e.to_string()))?;
     if header.kind != Order::Request || extra.truncated || extra.fds.len() != header.flags.fd_count() {
         return Err(bad("not a request".into()));
@@ -98,7 +95,7 @@ fn start(zygote: &Zygote, header: Header<Order>, payload: &[u8], mut fds: Vec<Ow
         entry: request.entry.into_owned(),
         params,
         args: request.args.map(Cow::into_owned).unwrap_or_default(),
-        replies: replies.try_clone_to_owned()?,
+        replies: Rc::clone(&zygote.replies),
         header: slot,
     };
     reply::<()>(replies, Reply::Started, slot, None)?;
