@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -95,10 +95,13 @@ fn start(zygote: &Zygote, header: Header<Order>, payload: &[u8], mut fds: Vec<Ow
         entry: request.entry.into_owned(),
         params,
         args: request.args.map(Cow::into_owned).unwrap_or_default(),
-        replies: Rc::clone(&zygote.replies),
+        replies: Arc::clone(&zygote.replies),
         header: slot,
     };
     reply::<()>(replies, Reply::Started, slot, None)?;
+    if cfg!(panic = "abort") {
+        leave_by_panic_hook(Arc::clone(&zygote.replies), slot);
+    }
     // A panic is an error of the run as any other; nothing of this process is used afterwards but its channels.
     let outcome = catch_unwind(AssertUnwindSafe(|| handler(&run)));
     match outcome {
@@ -119,15 +122,28 @@ fn start(zygote: &Zygote, header: Header<Order>, payload: &[u8], mut fds: Vec<Ow
             Ok(UNCAUGHT)
         }
         Err(panic) => {
-            let message = panic
-                .downcast_ref::<String>()
-                .cloned()
-                .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
-                .unwrap_or_default();
+            let message = panic_message(&*panic);
             fail(replies, slot, "panic", message)?;
             Ok(UNCAUGHT)
         }
     }
+}
+
+/// Where a panic does not unwind, the hook is the last that runs: it tells the error and leaves as after any other.
+fn leave_by_panic_hook(replies: Arc<OwnedFd>, slot: (u32, u64)) {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        before(info);
+        // If the channel fails there is nobody left to tell.
+        let _ = fail(replies.as_fd(), slot, "panic", panic_message(info.payload()));
+        let _ = io::stdout().flush();
+        exit_now(UNCAUGHT)
+    }));
+}
+
+fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or_default().to_owned()
 }
 
 fn fail(replies: std::os::fd::BorrowedFd<'_>, slot: (u32, u64), class: &str, message: String) -> io::Result<()> {

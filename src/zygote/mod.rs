@@ -20,7 +20,7 @@ mod child;
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -49,7 +49,7 @@ pub struct Run {
     entry: String,
     params: Value,
     args: Vec<String>,
-    replies: Rc<OwnedFd>,
+    replies: Arc<OwnedFd>,
     header: (u32, u64),
 }
 
@@ -84,7 +84,7 @@ impl Run {
 pub struct Zygote {
     config: ZygoteConfig,
     orders: Option<OwnedFd>,
-    replies: Rc<OwnedFd>,
+    replies: Arc<OwnedFd>,
     entries: HashMap<String, Handler>,
     title: Option<Title>,
 }
@@ -113,7 +113,7 @@ impl Zygote {
         Ok(Zygote {
             config,
             orders: Some(process::inherited(ORDERS_FD)?),
-            replies: Rc::new(process::inherited(REPLIES_FD)?),
+            replies: Arc::new(process::inherited(REPLIES_FD)?),
             entries: HashMap::new(),
             title,
         })
