@@ -147,6 +147,8 @@ fn as_status(row: &Row) -> Status<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn row() -> Row {
@@ -186,10 +188,18 @@ mod tests {
         assert_eq!(read(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
         let shared = crate::table::Table::open(&path, true).unwrap();
         shared.set_keeper(41);
-        let claim = crate::table::Claim { id: "r9", pool: "api", entry: "m:f", state: State::Queued, queued_at: 5_000 };
+        let claim = crate::table::Claim {
+            id: "r9",
+            pool: "api",
+            entry: "m:f",
+            state: State::Queued,
+            queued_at: 5_000,
+            timeout: None,
+            kill_timeout: Duration::ZERO,
+        };
         shared.claim(2, &claim);
         shared.set_starting(2, 1, 7, 0);
-        shared.set_running(2, 4321, 6_000);
+        shared.set_running(2, 4321, 6_000, 1);
         let table = read(&path).unwrap();
         assert_eq!((table.keeper_pid, table.master_pid), (Some(41), None));
         let row = &table.rows[0];

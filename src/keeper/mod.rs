@@ -33,8 +33,10 @@ const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
 const SIGCHLD: i32 = 17;
 
-/// How long beyond its own deadline a master may take to shut down before it is killed.
-const SHUTDOWN_SLACK: Duration = Duration::from_secs(2);
+/// What a master that ends is given to do so.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// What a master is given when it is asked to stop for a second time.
+const HURRY: Duration = Duration::from_millis(500);
 /// A master that lived for less than this is started again only after a pause.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
 /// The pause doubles from the first to the second.
@@ -67,7 +69,8 @@ pub enum KeeperError {
 struct Master {
     pid: u32,
     handle: PidFd,
-    control: OwnedFd,
+    /// None once it has closed its end.
+    control: Option<OwnedFd>,
     started_at: u64,
     quit: Option<u8>,
 }
@@ -84,6 +87,8 @@ struct Keeper<'a> {
     served: bool,
     short_lives: u32,
     restart_at: Option<u64>,
+    /// A master that has let go of us but still lives is killed at this time, ns monotonic.
+    end_master_at: Option<u64>,
     /// Shutting down; the master is killed at this time, ns monotonic.
     stop_by: Option<u64>,
 }
@@ -94,7 +99,8 @@ pub fn serve(options: &ServeOptions) -> Result<u8, KeeperError> {
         let doing = doing.to_owned();
         move |source| KeeperError::System { doing, source }
     };
-    for dir in [&options.dirs.runtime, &options.dirs.state] {
+    // The one may lie in the other, and what it makes on the way would be open to look at.
+    for dir in [&options.dirs.state, &options.dirs.runtime] {
         files::private_dir(dir).map_err(system("preparing the directory"))?;
     }
     files::private_dir(&options.dirs.logs()).map_err(system("preparing the directory of logs"))?;
@@ -125,6 +131,7 @@ pub fn serve(options: &ServeOptions) -> Result<u8, KeeperError> {
         served: false,
         short_lives: 0,
         restart_at: None,
+        end_master_at: None,
         stop_by: None,
     };
     keeper.start_master()?;
@@ -139,9 +146,11 @@ impl Keeper<'_> {
     fn run(&mut self) -> io::Result<u8> {
         loop {
             let now = monotonic_ns();
-            let next = [self.reaper.sweep_at, self.restart_at, self.stop_by].into_iter().flatten().min();
+            let next =
+                [self.reaper.sweep_at, self.restart_at, self.end_master_at, self.stop_by].into_iter().flatten().min();
             let timeout = next.map(|at| Duration::from_nanos(at.saturating_sub(now)));
-            let control = self.master.as_ref().map_or(self.signals.as_fd(), |m| m.control.as_fd());
+            let control = self.master.as_ref().and_then(|m| m.control.as_ref());
+            let control = control.map_or(self.signals.as_fd(), AsFd::as_fd);
             let [signalled, spoken] = poll::readable([self.signals.as_fd(), control], timeout)?;
             if spoken {
                 self.listen();
@@ -181,6 +190,12 @@ impl Keeper<'_> {
                 self.say("the master did not shut down in time: killing it");
                 return Ok(1);
             }
+            if self.end_master_at.is_some_and(|at| at <= now) {
+                self.end_master_at = None;
+                if let Some(master) = &self.master {
+                    let _ = master.handle.send(SIGKILL); // dead already is as good
+                }
+            }
             if self.restart_at.is_some_and(|at| at <= now) {
                 self.restart_at = None;
                 if let Err(e) = self.start_master() {
@@ -197,6 +212,7 @@ impl Keeper<'_> {
     }
 
     fn start_master(&mut self) -> Result<(), KeeperError> {
+        self.reaper.drained();
         let failed = |source| KeeperError::System { doing: "starting the master".into(), source };
         let (ours, theirs) = seqpacket::pair().map_err(failed)?;
         let mut argv: Vec<OsString> = std::env::args_os().collect();
@@ -208,16 +224,17 @@ impl Keeper<'_> {
             .collect();
         let fds = vec![(theirs.as_fd(), control::MASTER_FD)];
         let (pid, handle) = spawn(&Program { argv, env, fds, ..Program::default() })?;
-        self.master = Some(Master { pid, handle, control: ours, started_at: monotonic_ns(), quit: None });
-        if let Some(master) = &self.master {
+        self.master = Some(Master { pid, handle, control: Some(ours), started_at: monotonic_ns(), quit: None });
+        if let Some(control) = self.master.as_ref().and_then(|m| m.control.as_ref()) {
             let why = if self.served { "restart" } else { "" };
-            let begun = self.store.send(master.control.as_fd()).and_then(|()| {
+            let begun = self.store.send(control.as_fd()).and_then(|()| {
                 let message = ToMaster::Begin(why.into()).encode();
-                seqpacket::send(master.control.as_fd(), &[IoSlice::new(&message)], &[], true)
+                seqpacket::send(control.as_fd(), &[IoSlice::new(&message)], &[], true)
             });
-            // A master that dies while it is told is restarted when its exit is seen.
-            if let Err(e) = begun {
+            if let (Err(e), Some(master)) = (begun, &self.master) {
+                // It would wait for the rest for ever; its exit brings the next one, after a pause.
                 self.say(&format!("handing the kept descriptors to the master: {e}"));
+                let _ = master.handle.send(SIGKILL);
             }
         }
         Ok(())
@@ -227,14 +244,16 @@ impl Keeper<'_> {
     fn listen(&mut self) {
         let Some(master) = &mut self.master else { return };
         let mut batch = seqpacket::Batch::new(16, control::MAX);
-        loop {
-            let received = match batch.receive(master.control.as_fd()) {
+        let mut stopping = false;
+        while let Some(control) = &master.control {
+            let received = match batch.receive(control.as_fd()) {
                 Ok(received) => received,
                 Err(e) => {
                     // Its exit follows, or it is broken beyond repair: then a new one serves better.
                     let _ = writeln!(io::stderr(), "preforkd: keeper: reading from the master: {e}");
                     let _ = master.handle.send(SIGKILL);
-                    return;
+                    master.control = None;
+                    break;
                 }
             };
             for i in 0..received.messages {
@@ -244,21 +263,22 @@ impl Keeper<'_> {
                     (Some(ToKeeper::Drop(name)), _) => self.store.remove(&name),
                     (Some(ToKeeper::Ready), _) => self.served = true,
                     (Some(ToKeeper::Drained), _) => self.reaper.drained(),
+                    (Some(ToKeeper::Stopping), _) => stopping = true,
                     (Some(ToKeeper::Quit(code)), _) => master.quit = Some(code),
                     (Some(ToKeeper::Store(_)) | None, _) => {}
                 }
             }
             if received.closed {
-                // It closes this only by dying: do not spin on the end of file until the exit is here.
-                let _ = master.handle.send(SIGKILL);
-                if let Ok((quiet, _)) = seqpacket::pair() {
-                    master.control = quiet;
-                }
-                return;
+                // It closes this only by ending; that it has something to say on the way takes it a moment.
+                master.control = None;
+                self.end_master_at = Some(monotonic_ns() + LAST_WORDS.as_nanos() as u64);
             }
             if !received.more {
-                return;
+                break;
             }
+        }
+        if stopping {
+            self.see_to_the_end(self.options.shutdown_timeout);
         }
     }
 
@@ -266,6 +286,7 @@ impl Keeper<'_> {
     fn master_died(&mut self, exit: &Exit) -> Option<u8> {
         self.listen();
         let master = self.master.take()?;
+        self.end_master_at = None;
         if let Some(code) = master.quit {
             return Some(code);
         }
@@ -296,16 +317,19 @@ impl Keeper<'_> {
     fn stop(&mut self) {
         let again = self.stop_by.is_some();
         self.tell(if again { &ToMaster::Kill } else { &ToMaster::Terminate });
-        let patience = if again { Duration::ZERO } else { self.options.shutdown_timeout };
-        self.stop_by = Some(monotonic_ns() + (patience + SHUTDOWN_SLACK).as_nanos() as u64);
-        if self.master.is_none() {
-            self.stop_by = Some(0);
-        }
+        self.see_to_the_end(if again { HURRY } else { self.options.shutdown_timeout });
+    }
+
+    /// A master that has not shut down within this time is killed, and everybody with it.
+    fn see_to_the_end(&mut self, patience: Duration) {
+        let by = monotonic_ns() + patience.as_nanos() as u64;
+        let by = if self.master.is_none() { 0 } else { by };
+        self.stop_by = Some(self.stop_by.map_or(by, |planned| planned.min(by)));
     }
 
     fn tell(&self, message: &ToMaster) {
-        if let Some(master) = &self.master
-            && let Err(e) = seqpacket::send(master.control.as_fd(), &[IoSlice::new(&message.encode())], &[], false)
+        if let Some(control) = self.master.as_ref().and_then(|m| m.control.as_ref())
+            && let Err(e) = seqpacket::send(control.as_fd(), &[IoSlice::new(&message.encode())], &[], false)
         {
             self.say(&format!("telling the master {message:?}: {e}"));
         }

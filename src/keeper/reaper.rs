@@ -78,6 +78,7 @@ impl Reaper {
         }
         if table.ring_writer().push(&exit, wall_ns()) {
             reap::reap(exit.pid)?;
+            self.stalled = false;
         } else {
             self.stalled = true;
         }

@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::sys::seqpacket::set_nonblocking;
 
 /// What is kept of each stream, in bytes.
 pub const KEPT: usize = 64 * 1024;
-/// How much is read at most after the run's end: a grandchild may write for ever.
+/// How much is read at most in one turn, and after the run's end: a grandchild may write for ever.
 const LAST: usize = 1024 * 1024;
 
 /// One stream of one run.
@@ -26,9 +26,14 @@ impl Capture {
         Ok((Capture { pipe, tail: Vec::new() }, writer))
     }
 
-    /// Reads what is there. False: the other side is closed.
-    pub fn read(&mut self) -> io::Result<bool> {
-        self.take(usize::MAX)
+    /// One that a former master had; what that had read is lost.
+    pub fn adopt(fd: OwnedFd) -> Capture {
+        Capture { pipe: fd.into(), tail: Vec::new() }
+    }
+
+    /// Reads what is there, for one turn. `Ok(None)`: there may be more; `Ok(Some(false))`: the other side is closed.
+    pub fn read(&mut self) -> io::Result<Option<bool>> {
+        self.take(LAST)
     }
 
     /// Reads what is there, within bounds, and gives the end of it all as text; bytes that are not UTF-8 become U+FFFD.
@@ -39,12 +44,12 @@ impl Capture {
         String::from_utf8_lossy(&self.tail).into_owned()
     }
 
-    fn take(&mut self, most: usize) -> io::Result<bool> {
+    fn take(&mut self, most: usize) -> io::Result<Option<bool>> {
         let mut buffer = [0; 16 * 1024];
         let mut total = 0;
         while total < most {
             match self.pipe.read(&mut buffer) {
-                Ok(0) => return Ok(false),
+                Ok(0) => return Ok(Some(false)),
                 Ok(n) => {
                     total += n;
                     self.tail.extend_from_slice(&buffer[..n]);
@@ -52,12 +57,12 @@ impl Capture {
                         self.trim();
                     }
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Some(true)),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }
         }
-        Ok(true)
+        Ok(None)
     }
 
     fn trim(&mut self) {
@@ -90,7 +95,7 @@ mod tests {
         let (mut capture, mut writer) = Capture::new().unwrap();
         for _ in 0..10 {
             writer.write_all(&[b'a'; 30_000]).unwrap();
-            assert!(capture.read().unwrap());
+            assert_eq!(capture.read().unwrap(), Some(true));
         }
         writer.write_all(b"end").unwrap();
         let text = capture.finish();

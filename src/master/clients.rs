@@ -34,6 +34,8 @@ const STRANGER_LINE: usize = 4096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A connection that has only just come has its line at hand most of the time; more than this is for the next turn.
 const ACCEPTS_A_TURN: usize = 256;
+/// What one client may have read of it in one turn, in reads: the others wait meanwhile.
+const READS_A_TURN: usize = 16;
 
 enum Parsed {
     Rpc(Incoming),
@@ -119,32 +121,36 @@ impl Master {
 
     /// A client can be read from, written to, or has gone.
     pub(super) fn client_event(&mut self, token: Token, readable: bool, writable: bool, read_closed: bool) {
-        if writable
-            && let Some(c) = self.sources.connection(token)
-            && c.unwritten() > 0
-        {
+        if writable && self.sources.connection(token).is_some_and(|c| c.unwritten() > 0) {
             self.flush(token);
-            if let Some(c) = self.sources.connection(token)
-                && c.paused
-                && !c.is_full()
-            {
-                c.paused = false;
-                self.read_client(token, true);
-                return;
-            }
         }
         if readable {
             self.read_client(token, read_closed);
         }
     }
 
+    /// Goes on with one that had to wait, or has had its share of a turn.
+    pub(super) fn resume_client(&mut self, token: Token) {
+        if let Some(c) = self.sources.connection(token) {
+            c.paused = false;
+            c.penalty = false;
+            self.read_client(token, true);
+        }
+    }
+
     fn read_client(&mut self, token: Token, to_the_end: bool) {
         // What was left over by a pause comes first.
         self.take_lines(token);
-        loop {
+        for n in 0.. {
             let Some(c) = self.sources.connection(token) else { return };
-            if c.eof || c.closing || c.paused {
+            if c.eof || c.last {
+                return self.close_if_done(token);
+            }
+            if c.closing || c.paused || c.penalty {
                 return;
+            }
+            if n == READS_A_TURN {
+                return self.again_clients.push(token);
             }
             match c.read() {
                 Ok(None) => return,
@@ -173,7 +179,7 @@ impl Master {
         let mut any = false;
         loop {
             let Some(c) = self.sources.connection(token) else { return };
-            if c.closing {
+            if c.closing || c.last || c.penalty {
                 return;
             }
             if c.is_full() {
@@ -250,7 +256,12 @@ impl Master {
             None => Form::Silent,
         };
         let asker = Asker { connection: token, form };
-        match call.method.and_then(|method| permitted(role, method)) {
+        let method = match call.method {
+            // A stranger does not learn what is wrong with a request that is not his to make.
+            Err(e) if role == Role::None && e.code != RpcError::INVALID_REQUEST => Err(who_is_there()),
+            method => method,
+        };
+        match method.and_then(|method| permitted(role, method)) {
             Ok(method) => verbs::obey(self, asker, method),
             Err(error) => self.refuse(asker, &error),
         }
@@ -307,6 +318,9 @@ impl Master {
                 return self.close(token);
             }
         };
+        if c.paused && !c.is_full() {
+            self.again_clients.push(token);
+        }
         if done {
             let timer = c.answer_timer.take();
             self.timers.cancel(timer);
@@ -322,7 +336,7 @@ impl Master {
     fn close_if_done(&mut self, token: Token) {
         if let Some(c) = self.sources.connection(token)
             && c.unwritten() == 0
-            && (c.closing || (c.eof && c.pending == 0))
+            && (c.closing || c.pending == 0 && (c.last || c.eof && !c.paused && !c.penalty))
         {
             self.close(token);
         }
@@ -338,10 +352,10 @@ impl Master {
         }
     }
 
-    /// Closes after what is to be written.
-    pub(super) fn close_after_answer(&mut self, token: Token) {
+    /// Closes after what has been asked is answered.
+    pub(super) fn close_after_answers(&mut self, token: Token) {
         if let Some(c) = self.sources.connection(token) {
-            c.closing = true;
+            c.last = true;
             self.mark(token);
         }
     }
@@ -394,10 +408,14 @@ pub(super) fn permitted(role: Role, method: Method) -> Result<Method, RpcError> 
     if role >= needed {
         Ok(method)
     } else if role == Role::None {
-        Err(RpcError::unauthenticated("who is there? Begin with `auth` and a token of the daemon's --token-file"))
+        Err(who_is_there())
     } else {
         Err(RpcError::forbidden(format!("`{}` needs the Unix socket or an admin token", method.name())))
     }
+}
+
+fn who_is_there() -> RpcError {
+    RpcError::unauthenticated("who is there? Begin with `auth` and a token of the daemon's --token-file")
 }
 
 /// One line, without waiting, and the end.

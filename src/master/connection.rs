@@ -12,6 +12,8 @@ use crate::wire::lines::LineBuffer;
 
 /// What may wait unwritten before nothing more is read from the client, in bytes.
 const ENOUGH: usize = 1 << 20;
+/// Answers that may still be to come before nothing more is read from the client.
+const MOST_PENDING: usize = 10_000;
 /// What may wait unwritten before the client is given up, in bytes: several of the largest answers.
 const TOO_MUCH: usize = 64 << 20;
 
@@ -43,8 +45,12 @@ pub struct Connection {
     pub eof: bool,
     /// Close it once everything is written.
     pub closing: bool,
+    /// No more lines are looked at; close it once everything is answered.
+    pub last: bool,
     /// Lines wait until there is room for their answers.
     pub paused: bool,
+    /// Lines wait until a guess has been paid for.
+    pub penalty: bool,
     /// Answers that are still to come.
     pub pending: usize,
     /// For the line that is not whole, or the authentication.
@@ -81,7 +87,9 @@ impl Connection {
             dirty: false,
             eof: false,
             closing: false,
+            last: false,
             paused: false,
+            penalty: false,
             pending: 0,
             request_timer: None,
             answer_timer: None,
@@ -162,7 +170,7 @@ impl Connection {
 
     /// Nothing more is read until it has read some of its answers.
     pub fn is_full(&self) -> bool {
-        self.unwritten() > ENOUGH
+        self.unwritten() > ENOUGH || self.pending > MOST_PENDING
     }
 
     /// It reads so slowly that it is given up.
@@ -193,6 +201,13 @@ impl Connection {
             self.answer(|out| out.extend_from_slice(&line));
             self.tickets.pop_front();
             self.first_ticket += 1;
+        }
+    }
+
+    /// That place, the last one, stays without an answer.
+    pub fn drop_ticket(&mut self, ticket: u64) {
+        if ticket + 1 == self.first_ticket + self.tickets.len() as u64 {
+            self.tickets.pop_back();
         }
     }
 

@@ -59,8 +59,10 @@ impl Master {
     fn look_after_idle(&mut self) {
         for index in 0..self.pools.len() {
             match self.pools[index].drop_dead_idle() {
-                Ok(0) => {}
-                Ok(n) => {
+                Ok(dead) if dead.is_empty() => {}
+                Ok(dead) => {
+                    let n = dead.len();
+                    dead.into_iter().for_each(|number| self.drop_if_done(index, number));
                     debug!(self.log, "idle children have died"; "pool" => &self.pools[index].definition.name, "count" => n);
                     self.busy(index);
                 }
@@ -70,12 +72,18 @@ impl Master {
     }
 
     /// The latest exit of `pid` in the ring from `from` on that is not done with yet.
-    pub(super) fn exit_between(&self, from: u64, pid: u32) -> Option<ExitEntry> {
+    pub(super) fn last_exit(&self, from: u64, pid: u32) -> Option<ExitEntry> {
         let from = from.max(self.table.ring_tail());
         (from..self.table.ring_head())
             .rev()
             .find(|seq| self.table.exit_pid(*seq) == pid)
             .map(|seq| self.table.exit(seq))
+    }
+
+    /// The first one.
+    pub(super) fn first_exit(&self, from: u64, pid: u32) -> Option<ExitEntry> {
+        let from = from.max(self.table.ring_tail());
+        (from..self.table.ring_head()).find(|seq| self.table.exit_pid(*seq) == pid).map(|seq| self.table.exit(seq))
     }
 
     /// A run has ended, in this way.
@@ -90,19 +98,16 @@ impl Master {
             self.pids.remove(&pid);
             // Its group may outlive it. What was to end as a whole still does, when its grace is over.
             if let (Some(grace), Some(handle)) = (rest, handle)
-                && handle.send_group(pid, 0).is_ok()
+                && handle.send_to_group(0).is_ok()
             {
                 self.next_leftover += 1;
-                self.leftovers.insert(self.next_leftover, (pid, handle));
+                self.leftovers.insert(self.next_leftover, handle);
                 self.timers.after(grace, Timer::Leftovers(self.next_leftover));
             }
         }
-        let mut texts = captures.into_iter().map(|token| self.finish_capture(token));
-        if let (Some(out), Some(error)) = (texts.next(), texts.next()) {
-            drop(texts);
-            if let Some(live) = self.runs.live(slot) {
-                (live.extra.stdout, live.extra.stderr) = (Some(out), Some(error));
-            }
+        let mut texts = self.finish_captures(slot, captures).into_iter();
+        if let (Some(live), Some(out), Some(error)) = (self.runs.live(slot), texts.next(), texts.next()) {
+            (live.extra.stdout, live.extra.stderr) = (Some(out), Some(error));
         }
         self.table.set_exited(slot, exit);
         if let Some(index) = pool {

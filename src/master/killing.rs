@@ -14,6 +14,8 @@ use slog::debug;
 
 use super::Master;
 use super::timers::Timer;
+use crate::sys::clock::monotonic_ns;
+use crate::sys::pidfd::PidFd;
 use crate::wire::rpc::RpcError;
 use crate::wire::status::State;
 
@@ -60,6 +62,7 @@ impl Master {
         }
         if let Some(grace) = grace {
             live.kill_timeout = grace;
+            self.table.set_kill_at(slot, monotonic_ns() + grace.as_nanos() as u64);
             let old = live.timer.take();
             let seq = live.seq;
             self.timers.cancel(old);
@@ -89,15 +92,15 @@ impl Master {
 
     /// What is left of an ended run's group has had its grace.
     pub(super) fn leftovers_over(&mut self, number: u64) {
-        if let Some((pid, handle)) = self.leftovers.remove(&number) {
-            kill_group(&handle, pid);
+        if let Some(handle) = self.leftovers.remove(&number) {
+            kill_group(&handle);
         }
     }
 
     /// At the end of the daemon nobody has any grace left.
     pub(super) fn kill_all_leftovers(&mut self) {
-        for (_, (pid, handle)) in self.leftovers.drain() {
-            kill_group(&handle, pid);
+        for (_, handle) in self.leftovers.drain() {
+            kill_group(&handle);
         }
     }
 
@@ -115,7 +118,7 @@ impl Master {
     }
 }
 
-fn kill_group(handle: &crate::sys::pidfd::PidFd, pid: u32) {
+fn kill_group(handle: &PidFd) {
     // ESRCH: they have left by themselves.
-    let _: io::Result<()> = handle.send_group(pid, SIGKILL);
+    let _: io::Result<()> = handle.send_to_group(SIGKILL);
 }

@@ -60,8 +60,8 @@ const START_CHECK: Duration = Duration::from_secs(1);
 const HUNG: Duration = Duration::from_secs(5);
 /// How long an ended run of a pool that is gone is kept.
 const KEEP_GONE: Duration = Duration::from_secs(24 * 3600);
-/// From TERM to KILL, for a run of a pool that is gone.
-const KILL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two tries to write the journal anew.
+const COMPACTION_PAUSE: Duration = Duration::from_secs(10);
 /// Events that one turn takes.
 const EVENTS: usize = 1024;
 
@@ -94,7 +94,7 @@ struct Master {
     /// Those of them that are still to come by in the ring, by their place in it.
     claimed: Vec<u64>,
     /// Groups whose leader has ended and that are to follow it.
-    leftovers: HashMap<u64, (u32, PidFd)>,
+    leftovers: HashMap<u64, PidFd>,
     next_leftover: u64,
     /// Runs that have been asked for and have not answered.
     starting: usize,
@@ -106,10 +106,18 @@ struct Master {
     dirty: Vec<Token>,
     /// Listeners with more to accept in the next turn.
     again: Vec<usize>,
+    /// Reply channels to go on with in the next turn: (pool, generation).
+    again_replies: Vec<(usize, u32)>,
+    /// Captured output to go on with in the next turn.
+    again_captures: Vec<Token>,
+    /// Connections to go on with in the next turn.
+    again_clients: Vec<Token>,
     connections: usize,
     accept_paused: bool,
     reserve: Option<File>,
     counts: Counts,
+    /// Captured output of a former master's runs, until the runs are found: (slot, whether it is stderr).
+    former_captures: HashMap<(u32, bool), OwnedFd>,
     /// (pool, generation, who asked)
     reloads: Vec<(usize, u32, Asker)>,
     wrong_tokens: VecDeque<Asker>,
@@ -117,6 +125,8 @@ struct Master {
     phase: Option<Phase>,
     askers: u64,
     journal_failed: bool,
+    /// ns monotonic.
+    no_compaction_until: u64,
     began_at: u64,
 }
 
@@ -142,7 +152,7 @@ impl Master {
                 return 0;
             }
             let before = self.ring.arm(&self.table);
-            let pending = before != self.table.ring_tail() || !self.again.is_empty();
+            let pending = before != self.table.ring_tail() || self.has_more();
             let timeout = if pending { Some(Duration::ZERO) } else { self.timers.next() };
             if let Err(e) = self.poll.poll(&mut events, timeout)
                 && e.kind() != io::ErrorKind::Interrupted
@@ -150,11 +160,21 @@ impl Master {
                 crit!(self.log, "waiting for events"; "error" => %e);
                 return 1;
             }
-            let mut safe = before;
+            // A wake-up vouches for the exits it announced; the poll itself for those before it, unless it was cut short.
+            let (mut announced, mut count) = (self.table.ring_tail(), 0);
+            let clients = std::mem::take(&mut self.again_clients);
+            let captures = std::mem::take(&mut self.again_captures);
+            for (pool, generation) in std::mem::take(&mut self.again_replies) {
+                self.replies(pool, generation);
+            }
             for event in &events {
                 let token = event.token();
+                count += 1;
                 match self.sources.get(token) {
-                    Some(Source::Wake) => safe = self.ring.woken(&self.table).unwrap_or(safe).max(safe),
+                    Some(Source::Wake) => {
+                        let wake = &self.wake;
+                        announced = self.ring.woken(&self.table, || wake.take()).unwrap_or(0).max(announced);
+                    }
                     Some(Source::Keeper) => {
                         let alive = self.keeper_says();
                         if !alive {
@@ -165,6 +185,7 @@ impl Master {
                         let (pool, generation) = (*pool, *generation);
                         self.replies(pool, generation);
                     }
+                    Some(Source::Connection(_)) if event.is_write_closed() || event.is_error() => self.close(token),
                     Some(Source::Connection(_)) => {
                         self.client_event(token, event.is_readable(), event.is_writable(), event.is_read_closed());
                     }
@@ -179,11 +200,25 @@ impl Master {
             for index in std::mem::take(&mut self.again) {
                 self.accept(index);
             }
-            self.exits(safe);
+            for token in captures {
+                self.read_capture(token);
+            }
+            for token in clients {
+                self.resume_client(token);
+            }
+            // What was said is on record before the end of who said it.
+            self.flush_journal();
+            self.exits(if count < EVENTS { before.max(announced) } else { announced });
             while let Some(timer) = self.timers.due(monotonic_ns()) {
                 self.due(timer);
             }
         }
+    }
+
+    /// Whether somebody has had his share of a turn and there is more of him.
+    fn has_more(&self) -> bool {
+        let (listeners, replies) = (self.again.is_empty(), self.again_replies.is_empty());
+        !(listeners && replies && self.again_captures.is_empty() && self.again_clients.is_empty())
     }
 
     fn end_of_turn(&mut self) {
@@ -283,27 +318,41 @@ impl Master {
 
     fn read_capture(&mut self, token: Token) {
         let Some(capture) = self.sources.capture(token) else { return };
-        if !matches!(capture.read(), Ok(true)) {
+        match capture.read() {
+            Ok(Some(true)) => {}
+            Ok(None) => self.again_captures.push(token),
             // Nothing more will come. What has come is fetched at the run's end.
-            let fd = capture.as_fd().as_raw_fd();
-            let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
-        }
-    }
-
-    fn finish_capture(&mut self, token: Token) -> String {
-        match self.sources.remove(token) {
-            Some(Source::Capture(capture)) => {
-                let _ = self.poll.registry().deregister(&mut SourceFd(&capture.as_fd().as_raw_fd()));
-                capture.finish()
+            Ok(Some(false)) | Err(_) => {
+                let fd = capture.as_fd().as_raw_fd();
+                let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
             }
-            _ => String::new(),
         }
     }
 
-    fn drop_capture(&mut self, token: Token) {
-        if let Some(Source::Capture(capture)) = self.sources.remove(token) {
-            let _ = self.poll.registry().deregister(&mut SourceFd(&capture.as_fd().as_raw_fd()));
+    /// The end of a run's output: stdout and stderr.
+    fn finish_captures(&mut self, slot: u32, tokens: Vec<Token>) -> Vec<String> {
+        let captures = self.take_captures(slot, tokens);
+        captures.into_iter().map(|capture| capture.finish()).collect()
+    }
+
+    fn drop_captures(&mut self, slot: u32, tokens: Vec<Token>) {
+        drop(self.take_captures(slot, tokens));
+    }
+
+    fn take_captures(&mut self, slot: u32, tokens: Vec<Token>) -> Vec<capture::Capture> {
+        if !tokens.is_empty() {
+            self.tell_keeper(&ToKeeper::Drop(starting::capture_name(slot, "out")), None);
+            self.tell_keeper(&ToKeeper::Drop(starting::capture_name(slot, "error")), None);
         }
+        let mut captures = Vec::new();
+        for token in tokens {
+            if let Some(Source::Capture(capture)) = self.sources.remove(token) {
+                // It may have been at its end, and off the loop, before.
+                let _ = self.poll.registry().deregister(&mut SourceFd(&capture.as_fd().as_raw_fd()));
+                captures.push(*capture);
+            }
+        }
+        captures
     }
 
     /// One write for everything that this turn has to remember. What cannot be written stays in memory and is tried again.
@@ -316,7 +365,8 @@ impl Master {
             }
             Err(_) => {}
         }
-        if self.journal.wants_compaction() {
+        if !self.journal_failed && self.journal.wants_compaction() && self.no_compaction_until <= monotonic_ns() {
+            self.no_compaction_until = monotonic_ns() + COMPACTION_PAUSE.as_nanos() as u64;
             self.compact_journal();
         }
     }

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use mio::Interest;
 use mio::unix::SourceFd;
@@ -13,23 +14,25 @@ use serde_json::value::RawValue;
 use slog::{info, warn};
 
 use super::Master;
+use super::capture::Capture;
 use super::runs::{Extra, Live};
 use super::sources::Source;
+use super::timers::Timer;
 use crate::journal::Record as Journaled;
 use crate::pool::{Generation, Orders, send_order};
 use crate::sys::clock::{monotonic_ns, wall_ns};
 use crate::sys::pidfd::PidFd;
+use crate::sys::seqpacket;
 use crate::table::Record;
 use crate::wire::channel::Order;
 use crate::wire::control::ToKeeper;
-use crate::wire::duration::OptDuration;
 use crate::wire::request::{Method, Run as Request};
 use crate::wire::rpc::{self, Incoming};
 use crate::wire::status::{RunError, State};
 
 /// A request as the journal keeps it: the params of `run`.
 pub(super) fn request_json(request: &Request) -> serde_json::Result<Box<RawValue>> {
-    let ms = |d: Option<std::time::Duration>| d.map(|d| d.as_millis() as u64);
+    let ms = |d: Option<Duration>| d.map(|d| d.as_millis() as u64);
     let mut map = serde_json::Map::new();
     let mut put = |key: &str, value: serde_json::Result<serde_json::Value>| -> serde_json::Result<()> {
         let value = value?;
@@ -88,6 +91,10 @@ impl Master {
         let (mut living, mut ended) = (0, 0);
         let used: std::collections::HashSet<u32> = rows.iter().map(|r| r.slot).collect();
         self.runs.reserve(&used);
+        let last = self.table.slots_used();
+        if let Some(Err(e)) = last.checked_sub(1).map(|slot| self.table.reserve(slot)) {
+            warn!(self.log, "no room for the shared table"; "error" => %e);
+        }
         for row in rows {
             if row.state.is_final() {
                 ended += 1;
@@ -102,7 +109,22 @@ impl Master {
         if living + ended > 0 {
             info!(self.log, "took over"; "living" => living, "ended" => ended);
         }
-        self.exits(self.table.ring_head());
+        for (slot, is_error) in std::mem::take(&mut self.former_captures).into_keys() {
+            let stream = if is_error { "error" } else { "out" };
+            self.tell_keeper(&ToKeeper::Drop(super::starting::capture_name(slot, stream)), None);
+        }
+        // What was said before an exit is read before the exit is told.
+        let head = self.table.ring_head();
+        for index in 0..self.pools.len() {
+            let numbers: Vec<u32> = self.pools[index].generations.iter().map(|g| g.number).collect();
+            numbers.into_iter().for_each(|number| self.replies(index, number));
+        }
+        self.flush_journal();
+        self.exits(head);
+        for index in 0..self.pools.len() {
+            let numbers: Vec<u32> = self.pools[index].generations.iter().map(|g| g.number).collect();
+            numbers.into_iter().for_each(|number| self.drop_if_done(index, number));
+        }
     }
 
     fn recover_live(&mut self, row: &Record, restart: bool, left: &mut Left) {
@@ -111,7 +133,8 @@ impl Master {
             id: row.id.as_str().into(),
             pool,
             seq: 0,
-            state: row.state,
+            state: if row.pid != 0 { State::Running } else { row.state },
+            recovered: true,
             request: None,
             told: true,
             nonce: row.nonce,
@@ -121,39 +144,44 @@ impl Master {
             generation: row.generation,
             process: None,
             waiters: Vec::new(),
-            timeout: None,
-            kill_timeout: pool.map_or(super::KILL_TIMEOUT, |i| self.pools[i].definition.kill_timeout),
+            timeout: row.timeout,
+            kill_timeout: row.kill_timeout,
             timer: None,
             ending: false,
             early_signal: None,
             captures: Vec::new(),
+            said: false,
             extra: Extra::default(),
         };
         if row.state == State::Queued
             && let (Some(index), Some(request)) = (pool, left.requests.remove(&row.id).and_then(|r| request_from(&r)))
         {
-            live.timeout = OptDuration(request.timeout).0.or(self.pools[index].definition.timeout);
             live.request = Some(request);
             self.runs.insert(row.slot, live);
             self.pools[index].admission.wait(row.slot);
             return;
         }
-        if !restart || row.state == State::Queued {
-            let (state, why) = match row.state {
-                State::Queued => (State::Failed, "the daemon ended before it was started"),
-                _ => (State::Unknown, "the daemon ended while it ran, and nobody saw how it ended"),
-            };
+        if row.state == State::Queued {
+            // Not on record: nobody has been told that it is taken, and whoever asked asks again.
+            self.runs.unreserve(row.slot);
+            return self.table.clear(row.slot);
+        }
+        if !restart || (row.pid == 0 && pool.is_none()) {
             self.runs.insert(row.slot, live);
             if let Some(live) = self.runs.live(row.slot) {
-                let class = if state == State::Failed { "start_failed" } else { "unknown" };
-                live.extra.error = Some(RunError { class: class.into(), message: why.into(), trace: None });
+                let why = "the daemon ended while it ran, and nobody saw how it ended";
+                live.extra.error = Some(RunError { class: "unknown".into(), message: why.into(), trace: None });
             }
+            let state = State::Unknown;
             self.table.set_without_exit(row.slot, state, wall_ns());
             return self.ended(row.slot);
         }
         if row.pid != 0 {
             // Opened first, then the ring is looked through (by whoever called): an exit that is not in it by then
             // is still to come, so that the number is its own.
+            if row.state == State::Starting {
+                self.table.set_running(row.slot, row.pid, wall_ns(), monotonic_ns());
+            }
             live.process = Some((row.pid, PidFd::open(row.pid).ok()));
             self.pids.insert(row.pid, row.slot);
         }
@@ -167,23 +195,26 @@ impl Master {
             if let Some(g) = self.pools[index].generation(row.generation) {
                 g.live += 1;
             }
-            // The clock goes on from its start, as the former master's did.
-            if let Some(timeout) = self.pools[index].definition.timeout {
-                live.timeout = Some(timeout);
-            }
         }
-        let (slot, running, timeout) = (row.slot, row.pid != 0, live.timeout);
-        self.runs.insert(slot, live);
-        if running && let Some(timeout) = timeout {
-            let gone = std::time::Duration::from_nanos(wall_ns().saturating_sub(row.started_at));
-            if let Some(seq) = self.runs.live(slot).map(|l| l.seq) {
-                let timer = super::timers::Timer::RunTimeout { slot, seq };
-                let key = self.timers.after(timeout.saturating_sub(gone), timer);
-                if let Some(live) = self.runs.live(slot) {
-                    live.timer = Some(key);
-                }
-            }
+        if let Some(extra) = left.extras.remove(&row.id) {
+            live.extra = *extra;
+            live.said = true;
         }
+        live.ending = row.kill_at != 0;
+        for stream in [false, true] {
+            let capture = self.former_captures.remove(&(row.slot, stream)).map(Capture::adopt);
+            live.captures.extend(capture.and_then(|capture| self.watch_capture(capture).ok()));
+        }
+        self.runs.insert(row.slot, live);
+        let Some(live) = self.runs.live(row.slot).filter(|live| live.process.is_some()) else { return };
+        // The clocks go on from where they were.
+        let (slot, seq, now) = (row.slot, live.seq, monotonic_ns());
+        let due = match (row.kill_at, row.timeout) {
+            (0, None) => return,
+            (0, Some(timeout)) => (row.started_mono + timeout.as_nanos() as u64, Timer::RunTimeout { slot, seq }),
+            (at, _) => (at, Timer::Grace { slot, seq }),
+        };
+        live.timer = Some(self.timers.after(Duration::from_nanos(due.0.saturating_sub(now)), due.1));
     }
 
     /// Reply channels go on being read; the zygotes behind the orders are let go.
@@ -202,6 +233,8 @@ impl Master {
                     pool.last_number = pool.last_number.max(number);
                     pool.generations.push(Generation {
                         number,
+                        // It is set already; setting it again tells whether it can be.
+                        pidfds: seqpacket::vouch(fd.as_fd()).unwrap_or(false),
                         replies: fd,
                         zygote: None,
                         ready: None,
@@ -217,6 +250,10 @@ impl Master {
                         warn!(self.log, "watching a former zygote's channel"; "error" => %e);
                     }
                 }
+                ["capture", slot, stream] => match slot.parse() {
+                    Ok(slot) => drop(self.former_captures.insert((slot, stream == "error"), fd)),
+                    Err(_) => self.tell_keeper(&ToKeeper::Drop(name), None),
+                },
                 ["orders", pool, end] => drop(orders.insert((pool.to_owned(), end.to_owned()), fd)),
                 _ => {}
             }

@@ -10,7 +10,8 @@ use slog::{debug, warn};
 use super::Master;
 use super::runs::Extra;
 use super::timers::Timer;
-use crate::sys::clock::wall_ns;
+use crate::journal::RecordRef;
+use crate::sys::clock::{monotonic_ns, wall_ns};
 use crate::sys::memfd;
 use crate::sys::pidfd::PidFd;
 use crate::sys::seqpacket::Ancillary;
@@ -23,6 +24,9 @@ use crate::wire::status::State;
 
 /// The largest payload of a reply, in bytes; an error object may hold twice 64 KiB, escaped.
 const PAYLOAD_MAX: usize = RESULT_MAX + 64;
+/// What one generation may say in one turn: more than its channel holds, so that what lay in it at the beginning has been
+/// read at the end, and still a bound, so that one that never stops does not keep the others from being heard.
+const MESSAGES_A_TURN: usize = 8192;
 /// The deepest result.
 const DEPTH: usize = 512;
 
@@ -31,6 +35,7 @@ impl Master {
     pub(super) fn replies(&mut self, pool: usize, generation: u32) {
         // Lent out, since handling a message needs all of the master.
         let Some(mut batch) = self.batch.take() else { return };
+        let mut read = 0;
         while let Some(g) = self.pools[pool].generation(generation) {
             let received = match batch.receive(g.replies.as_fd()) {
                 Ok(received) => received,
@@ -58,6 +63,11 @@ impl Master {
             if !received.more {
                 break;
             }
+            read += received.messages;
+            if read >= MESSAGES_A_TURN {
+                self.again_replies.push((pool, generation));
+                break;
+            }
         }
         self.batch = Some(batch);
     }
@@ -70,7 +80,17 @@ impl Master {
         }
         let pid = extra.pid?;
         let large = if header.flags.contains(Flags::MEMFD) {
-            Some(memfd::read_whole(extra.fds.pop()?, PAYLOAD_MAX.max(INLINE_MAX * 6)).ok()?)
+            match memfd::read_whole(extra.fds.pop()?, PAYLOAD_MAX.max(INLINE_MAX * 6)) {
+                Ok(payload) => Some(payload),
+                Err(e) => {
+                    let live = self.runs.live(header.slot)?;
+                    if live.nonce == header.nonce && live.process.as_ref().map(|p| p.0) == Some(pid) {
+                        let message = format!("what the run sent cannot be read: {e}").into();
+                        live.extra.error = Some(ErrorObject { class: "ResultLost".into(), message, trace: None });
+                    }
+                    return None;
+                }
+            }
         } else {
             None
         };
@@ -111,7 +131,21 @@ impl Master {
                 if live.nonce != header.nonce || live.process.as_ref().map(|p| p.0) != Some(pid) {
                     return None;
                 }
-                say(&mut live.extra, header.kind, payload)
+                say(&mut live.extra, header.kind, payload)?;
+                if header.kind != Reply::Progress {
+                    // On record now, not only at its end: the master may die in between.
+                    live.said = live.captures.is_empty();
+                    self.journal.append(RecordRef::Ended {
+                        slot: header.slot,
+                        id: &live.id,
+                        result: live.extra.result.as_deref(),
+                        error: live.extra.error.as_ref(),
+                        stdout: None,
+                        stderr: None,
+                        timed_out: false,
+                    });
+                }
+                Some(())
             }
         }
     }
@@ -130,17 +164,21 @@ impl Master {
         if live.state != State::Starting || live.nonce != nonce || live.pool != Some(pool) {
             return None;
         }
-        let fork_seq = live.fork_seq;
+        let mut fork_seq = live.fork_seq;
         if let Some(&other) = self.pids.get(&pid) {
             // The number is taken by one whose exit is in the ring but not done with: it has been reaped, and reused.
-            let exit = self.exit_between(fork_seq.min(self.table.ring_tail()), pid)?;
+            let from = self.runs.live(other).map_or(0, |l| l.fork_seq);
+            let exit = self.first_exit(from, pid)?;
             self.complete(other, &exit);
+            self.claimed.push(exit.seq);
+            fork_seq = fork_seq.max(exit.seq + 1);
         }
-        // Before 6.5 the handle is made from the number; whether it was still this process's is told by the ring below.
-        let handle = pidfd.or_else(|| PidFd::open(pid).ok());
-        let gone = self
-            .exit_between(fork_seq, pid)
-            .or_else(|| self.unclaimed.get(&pid).copied().filter(|e| e.seq >= fork_seq));
+        // A sender of whom the kernel gives no handle though it could has been reaped. Before 6.5 the handle is made from
+        // the number; whether it was still this process's is told by the ring below.
+        let could = self.pools[pool].generation(generation).is_some_and(|g| g.pidfds);
+        let handle = pidfd.or_else(|| if could { None } else { PidFd::open(pid).ok() });
+        let gone =
+            self.last_exit(fork_seq, pid).or_else(|| self.unclaimed.get(&pid).copied().filter(|e| e.seq >= fork_seq));
         self.unclaimed.remove(&pid);
         let live = self.runs.live(slot)?;
         if let Some(exit) = gone {
@@ -152,14 +190,15 @@ impl Master {
                     self.claimed.push(exit.seq);
                 }
             }
-            live.fork_seq = exit.seq + 1;
+            fork_seq = exit.seq + 1;
         }
+        live.fork_seq = fork_seq;
         let assigned = live.generation;
         live.state = State::Running;
         live.generation = generation;
         live.process = Some((pid, handle));
         let (timeout, seq, early) = (live.timeout, live.seq, live.early_signal.take());
-        self.table.set_running(slot, pid, wall_ns());
+        self.table.set_running(slot, pid, wall_ns(), monotonic_ns());
         self.pids.insert(pid, slot);
         self.starting -= 1;
         self.pools[pool].starting -= 1;
@@ -177,6 +216,7 @@ impl Master {
             }
         }
         self.pools[pool].fork_backoff.worked();
+        self.pools[pool].reload_backoff.worked();
         self.tell_started(slot);
         self.busy(pool);
         if let Some((signal, grace)) = early {

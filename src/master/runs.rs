@@ -99,6 +99,8 @@ pub struct Live {
     pub state: State,
     /// What was asked for, until a process has it.
     pub request: Option<Box<Request>>,
+    /// A former master has asked for it, and may have heard of it more than we know.
+    pub recovered: bool,
     /// Somebody has been told of it: it may fail, but not vanish.
     pub told: bool,
     /// What the child has to repeat.
@@ -127,6 +129,8 @@ pub struct Live {
     pub early_signal: Option<(i32, Option<Duration>)>,
     /// Captured stdout and stderr.
     pub captures: Vec<Token>,
+    /// All of what it leaves is in the journal already.
+    pub said: bool,
     /// What has come so far.
     pub extra: Extra,
 }
@@ -234,6 +238,11 @@ impl Runs {
         let len = used.iter().max().map_or(0, |slot| slot + 1);
         self.entries = (0..len).map(|_| Entry::Free).collect();
         self.free = (0..len).rev().filter(|slot| !used.contains(slot)).collect();
+    }
+
+    /// A slot that was taken or reserved is not needed after all.
+    pub fn unreserve(&mut self, slot: u32) {
+        self.free.push(slot);
     }
 
     /// The run in `slot` has ended: what it leaves is kept.

@@ -28,10 +28,14 @@ use crate::processfile;
 use crate::sys::clock::{monotonic_ns, wall_ns};
 use crate::table::Claim;
 use crate::wire::channel::{ChildRequest, Order};
+use crate::wire::control::ToKeeper;
 use crate::wire::phprocksyd;
 use crate::wire::request::{Output, Run as Request};
 use crate::wire::rpc::{self, RpcError};
 use crate::wire::status::{RunError, State};
+
+/// What may wait for a journal that cannot be written, in bytes, before nothing new is taken.
+const JOURNAL_WAITING: usize = 16 << 20;
 
 impl Master {
     /// Takes a request that has been checked, for the pool at `index`.
@@ -39,10 +43,14 @@ impl Master {
         let now = monotonic_ns();
         let pool = &self.pools[index];
         let name = &pool.definition.name;
-        if pool.current().is_none() && pool.reload_backoff.failures() > 0 {
+        if pool.current().is_none() && pool.down {
             let why = pool.error.as_deref().unwrap_or("its warm process cannot be started");
             return self
                 .refuse(asker, &RpcError::pool_unavailable(format!("pool \"{name}\" cannot run anything now: {why}")));
+        }
+        if self.journal_failed && self.journal.buffered() > JOURNAL_WAITING {
+            let text = "the journal cannot be written, and what waits to be written is as much as may be; see the daemon's log";
+            return self.refuse(asker, &RpcError::queue_full(text));
         }
         let verdict = pool.admission.verdict(pool.open(now));
         if verdict == Verdict::Full {
@@ -59,10 +67,26 @@ impl Master {
         let Some(slot) = self.take_slot() else {
             return self.refuse(asker, &RpcError::queue_full("the table of runs is full of runs that have not ended"));
         };
+        if let Err(e) = self.table.reserve(slot) {
+            self.runs.unreserve(slot);
+            warn!(self.log, "no room for the shared table"; "error" => %e);
+            let text = format!("there is no room for another run in {}: {e}", self.options.dirs.table().display());
+            return self.refuse(asker, &RpcError::queue_full(text));
+        }
         let pool = &self.pools[index];
         let name = &pool.definition.name;
         let queued_at = wall_ns();
-        let claim = Claim { id: &id, pool: name, entry: &request.entry, state: State::Queued, queued_at };
+        let timeout = request.timeout.or(pool.definition.timeout);
+        let kill_timeout = request.kill_timeout.unwrap_or(pool.definition.kill_timeout);
+        let claim = Claim {
+            id: &id,
+            pool: name,
+            entry: &request.entry,
+            state: State::Queued,
+            queued_at,
+            timeout,
+            kill_timeout,
+        };
         self.table.claim(slot, &claim);
         let wait = request.wait;
         let live = Live {
@@ -70,6 +94,7 @@ impl Master {
             pool: Some(index),
             seq: 0,
             state: State::Queued,
+            recovered: false,
             told: false,
             nonce: 0,
             fork_seq: 0,
@@ -85,12 +110,13 @@ impl Master {
                 asked_to_run: true,
                 timer: None,
             }],
-            timeout: request.timeout.or(pool.definition.timeout),
-            kill_timeout: request.kill_timeout.unwrap_or(pool.definition.kill_timeout),
+            timeout,
+            kill_timeout,
             timer: None,
             ending: false,
             early_signal: None,
             captures: Vec::new(),
+            said: false,
             extra: Extra::default(),
             request: Some(request),
         };
@@ -103,50 +129,52 @@ impl Master {
             }
             _ => {
                 self.pools[index].admission.wait(slot);
-                self.tell_queued(index, slot, queued_at);
+                self.pools[index].untold = true;
+                self.tell_queued(index);
             }
         }
     }
 
-    /// Those that wait for a place are told so at once; those that wait for a zygote hear when they start.
-    fn tell_queued(&mut self, index: usize, slot: u32, queued_at: u64) {
-        let admission = &self.pools[index].admission;
-        if admission.running() < admission.max_running() {
+    /// Those that wait for a place are told so at once; those that wait for a zygote hear when they start, or when all
+    /// places are taken.
+    fn tell_queued(&mut self, index: usize) {
+        let pool = &mut self.pools[index];
+        if pool.admission.running() < pool.admission.max_running() || !std::mem::take(&mut pool.untold) {
             return;
         }
-        let Some(live) = self.runs.live(slot) else { return };
-        live.told = true;
-        if let Some(request) = &live.request
-            && let Ok(text) = super::recovery::request_json(request)
-        {
-            let pool = &self.pools[index].definition.name;
-            self.journal.append(RecordRef::Queued {
-                slot,
-                id: &live.id,
-                pool,
-                request: &text,
-                queued_at_ns: queued_at,
-            });
+        let waiting: Vec<u32> = pool.admission.waiting().collect();
+        for slot in waiting {
+            let queued_at_ns = self.table.record(slot).map_or(0, |r| r.queued_at);
+            let Some(live) = self.runs.live(slot).filter(|live| !live.told) else { continue };
+            if let Some(request) = &live.request
+                && let Ok(request) = super::recovery::request_json(request)
+            {
+                let pool = &self.pools[index].definition.name;
+                self.journal.append(RecordRef::Queued { slot, id: &live.id, pool, request: &request, queued_at_ns });
+            }
+            self.tell_started(slot);
         }
-        self.tell_started(slot);
     }
 
     /// Starts who waits, as long as there are places.
     pub(super) fn dispatch(&mut self, index: usize) {
         let now = monotonic_ns();
         while !self.stopping() && self.pools[index].open(now) {
-            let Some(slot) = self.pools[index].admission.start_next() else { return };
-            self.start_run(index, slot);
+            match self.pools[index].admission.start_next() {
+                Some(slot) if !self.start_run(index, slot) => break,
+                Some(_) => {}
+                None => break,
+            }
         }
+        self.tell_queued(index);
     }
 
-    /// Hands a run that has a place to a process.
-    fn start_run(&mut self, index: usize, slot: u32) {
+    /// Hands a run that has a place to a process. False: it has to wait a moment, and whoever comes behind it.
+    fn start_run(&mut self, index: usize, slot: u32) -> bool {
         let nonce = self.nonce();
         let head = self.table.ring_head();
-        let Some(live) = self.runs.live(slot) else { return };
-        let Some(request) = live.request.take() else { return };
-        let generation = self.pools[index].current.unwrap_or(0);
+        let Some(live) = self.runs.live(slot) else { return true };
+        let Some(request) = live.request.take() else { return true };
         let message = ChildRequest {
             id: (&*live.id).into(),
             entry: (&*request.entry).into(),
@@ -161,63 +189,89 @@ impl Master {
         live.nonce = nonce;
         live.fork_seq = head;
         live.asked_at = monotonic_ns();
-        live.generation = generation;
-        self.table.set_starting(slot, generation, nonce, head);
-        live.state = State::Starting;
-        let sent = self.stdio(index, slot, &request).and_then(|stdio| self.send(index, slot, nonce, stdio));
-        match sent {
-            Ok(order) => {
-                if let Some(live) = self.runs.live(slot) {
-                    live.order = order;
-                    // Kept for the case that a zygote dies with it unread; a large one is not worth the memory.
-                    live.request = None;
-                }
-                self.watch_starts(index);
-                if let Some(generation) = self.pools[index].generation(generation) {
-                    generation.live += 1;
-                }
-                self.starting += 1;
-                self.pools[index].starting += 1;
+        let sent = self.stdio(index, slot, &request).and_then(|stdio| self.send(index, slot, nonce, head, stdio));
+        let error = match sent {
+            Ok((order, generation)) => {
+                self.asked(index, slot, order, generation);
+                return true;
             }
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock) || is_passing(&e) => {
-                // The channel is full, or too many descriptors are under way: a moment later it will go.
-                if let Some(live) = self.runs.live(slot) {
-                    live.request = Some(request);
-                    live.state = State::Queued;
-                    self.pools[index].admission.wait_again(slot);
-                }
-                self.pause_forks(index);
-            }
-            Err(e) => {
-                let error = RpcError::start_failed(format!(
-                    "handing the run to a process of pool \"{}\": {e}",
-                    self.pools[index].definition.name
-                ));
-                self.fail_start(slot, &error);
-            }
+            Err(e) => e,
+        };
+        if let Some(live) = self.runs.live(slot) {
+            live.request = Some(request);
+            let captures = std::mem::take(&mut live.captures);
+            self.drop_captures(slot, captures);
+        }
+        if error.kind() == io::ErrorKind::WouldBlock || is_passing(&error) {
+            // The channel is full, or too many descriptors are under way: a moment later it will go.
+            self.pools[index].admission.wait_again(slot);
+            self.pools[index].untold = true;
+            self.pause_forks(index);
+            false
+        } else {
+            let name = &self.pools[index].definition.name;
+            let text = format!("handing the run to a process of pool \"{name}\": {error}");
+            self.fail_start(slot, &RpcError::start_failed(text));
+            true
         }
     }
 
-    /// Sends what is in `scratch` to an idle child, or to the zygote. Returns the order by which the process is known.
-    fn send(&mut self, index: usize, slot: u32, nonce: u64, stdio: Option<[OwnedFd; 3]>) -> io::Result<(u32, u64)> {
+    /// A process has been asked for, or has been handed the run.
+    fn asked(&mut self, index: usize, slot: u32, order: (u32, u64), generation: u32) {
+        let Some(live) = self.runs.live(slot) else { return };
+        live.state = State::Starting;
+        live.order = order;
+        live.generation = generation;
+        self.starting += 1;
+        let pool = &mut self.pools[index];
+        pool.starting += 1;
+        if let Some(g) = pool.generation(generation) {
+            g.live += 1;
+        }
+        self.watch_starts(index);
+    }
+
+    /// Sends what is in `scratch` to an idle child, or to the zygote. Returns the order by which the process is known, and its
+    /// generation. The table knows first: whoever reads it after a crash must not take a run that was sent for one that was not.
+    fn send(
+        &mut self,
+        index: usize,
+        slot: u32,
+        nonce: u64,
+        head: u64,
+        stdio: Option<[OwnedFd; 3]>,
+    ) -> io::Result<((u32, u64), u32)> {
         let pool = &mut self.pools[index];
         let stdio = stdio.as_ref().map(|s| [s[0].as_fd(), s[1].as_fd(), s[2].as_fd()]);
+        let mut sent = Err(io::ErrorKind::WouldBlock.into());
+        let mut dead = Vec::new();
         while let Some(child) = pool.idle.pop_front() {
+            self.table.set_starting(slot, child.generation, nonce, head);
             match send_request(child.channel.as_fd(), Order::Request, slot, nonce, &self.scratch, stdio) {
                 // Our end can go: what lies in the child's stays there.
-                Ok(()) => return Ok((child.number, child.nonce)),
-                Err(e) if matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {}
+                Ok(()) => sent = Ok(((child.number, child.nonce), child.generation)),
+                Err(e) if matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
+                    dead.push(child.generation);
+                    continue;
+                }
                 Err(e) => {
                     pool.idle.push_front(child);
-                    return Err(e);
+                    sent = Err(e);
                 }
             }
+            break;
         }
-        if pool.current().is_none() {
-            return Err(io::ErrorKind::WouldBlock.into());
+        let is_left = matches!(&sent, Err(e) if e.kind() == io::ErrorKind::WouldBlock) && pool.idle.is_empty();
+        if let (true, Some(number)) = (is_left, pool.current().map(|g| g.number)) {
+            self.table.set_starting(slot, number, nonce, head);
+            let to = pool.orders.ours.as_fd();
+            sent = send_request(to, Order::Fork, slot, nonce, &self.scratch, stdio).map(|()| ((slot, nonce), number));
         }
-        send_request(pool.orders.ours.as_fd(), Order::Fork, slot, nonce, &self.scratch, stdio)?;
-        Ok((slot, nonce))
+        if sent.is_err() {
+            self.table.set_queued(slot);
+        }
+        dead.into_iter().for_each(|number| self.drop_if_done(index, number));
+        sent
     }
 
     /// Descriptors for a run whose stdio is not what its pool's children have already.
@@ -243,6 +297,11 @@ impl Master {
             Output::Capture => {
                 let (out, out_writer) = Capture::new()?;
                 let (error, error_writer) = Capture::new()?;
+                // With the keeper first: if we die, the run must not get EPIPE.
+                for (name, capture) in [("out", &out), ("error", &error)] {
+                    let message = ToKeeper::Store(capture_name(slot, name));
+                    super::keep(&self.keeper, &message, Some(capture.as_fd()), &self.log);
+                }
                 let tokens = vec![self.watch_capture(out)?, self.watch_capture(error)?];
                 if let Some(live) = self.runs.live(slot) {
                     live.captures = tokens;
@@ -257,7 +316,7 @@ impl Master {
         Ok(Some([stdin, out, error]))
     }
 
-    fn watch_capture(&mut self, capture: Capture) -> io::Result<Token> {
+    pub(super) fn watch_capture(&mut self, capture: Capture) -> io::Result<Token> {
         use std::os::fd::AsRawFd;
         let fd = capture.as_fd().as_raw_fd();
         let token = self.sources.add(Source::Capture(Box::new(capture)));
@@ -298,6 +357,22 @@ impl Master {
         }
     }
 
+    /// One more waits for a run. Those whose connection has gone are forgotten now and then.
+    pub(super) fn add_waiter(&mut self, slot: u32, waiter: Waiter) {
+        let Some(live) = self.runs.live(slot) else { return };
+        live.waiters.push(waiter);
+        if live.waiters.len() >= 64 && live.waiters.len().is_power_of_two() {
+            let (sources, timers) = (&mut self.sources, &mut self.timers);
+            live.waiters.retain(|w| {
+                let there = sources.connection(w.asker.connection).is_some();
+                if !there {
+                    timers.cancel(w.timer);
+                }
+                there
+            });
+        }
+    }
+
     /// Answers one who waited, with the status as it is.
     pub(super) fn tell(&mut self, slot: u32, waiter: Waiter) {
         self.timers.cancel(waiter.timer);
@@ -319,15 +394,22 @@ impl Master {
         self.fail_start_as(slot, error, error.kind);
     }
 
+    /// A run of which a former master may have heard that it started, and we hear nothing.
+    pub(super) fn lose(&mut self, slot: u32, why: &str) {
+        self.fail_start_as(slot, &RpcError::start_failed(why), "unknown");
+        if self.runs.live(slot).is_none() {
+            self.table.set_without_exit(slot, State::Unknown, wall_ns());
+        }
+    }
+
     /// The same, with a class of its own in the status.
     pub(super) fn fail_start_as(&mut self, slot: u32, error: &RpcError, class: &'static str) {
         let Some(live) = self.runs.live(slot) else { return };
         let (pool, was_starting, generation) = (live.pool, live.state == State::Starting, live.generation);
         debug!(self.log, "a run did not start"; "id" => %live.id, "why" => %error);
         self.timers.cancel(live.timer.take());
-        for token in std::mem::take(&mut live.captures) {
-            self.drop_capture(token);
-        }
+        let captures = std::mem::take(&mut live.captures);
+        self.drop_captures(slot, captures);
         if let Some(index) = pool {
             let p = &mut self.pools[index];
             if !p.admission.withdraw(slot) {
@@ -366,7 +448,7 @@ impl Master {
     /// Everything that follows the end of a run, however it came; its table row is written.
     pub(super) fn ended(&mut self, slot: u32) {
         let Some(mut live) = self.runs.end(slot, monotonic_ns()) else { return };
-        if let Some((id, extra)) = self.runs.extra(slot) {
+        if let Some((id, extra)) = self.runs.extra(slot).filter(|_| !live.said) {
             let record = RecordRef::Ended {
                 slot,
                 id,
@@ -428,6 +510,11 @@ impl Master {
             self.keep_timer = Some(self.timers.after(wait, Timer::Keep));
         }
     }
+}
+
+/// The name of a run's captured output in the keeper's store.
+pub(super) fn capture_name(slot: u32, stream: &str) -> String {
+    format!("capture/{slot}/{stream}")
 }
 
 /// ETOOMANYREFS (descriptors under way, unix(7)), ENOBUFS, ENOMEM: the system is short of something for the moment.

@@ -25,6 +25,11 @@ use crate::table::{RingReader, Table};
 use crate::wire::channel::MESSAGE_MAX;
 use crate::wire::control::{self, ToKeeper, ToMaster};
 
+const SIGHUP: i32 = 1;
+const SIGINT: i32 = 2;
+const SIGPIPE: i32 = 13;
+const SIGTERM: i32 = 15;
+
 /// How many replies are read at once.
 const REPLIES_AT_ONCE: usize = 32;
 
@@ -90,7 +95,8 @@ fn handed() -> io::Result<Handed> {
 impl Master {
     /// Makes a master out of what the keeper hands over. When it returns, clients can connect.
     pub(super) fn begin(options: &ServeOptions) -> Result<(Master, slog_async::AsyncGuard), MasterError> {
-        signals::ignore_sigpipe();
+        // A SIGTERM to everybody at once (a service manager's way) is the keeper's to act on: it tells us.
+        signals::ignore(&[SIGHUP, SIGINT, SIGPIPE, SIGTERM]);
         let Handed { keeper, stored, restart } = handed().map_err(system("hearing from the keeper"))?;
         let (log, guard) = logging::start(options);
         process::set_name("preforkd-master");
@@ -158,16 +164,21 @@ impl Master {
             is_busy: vec![false; count],
             dirty: Vec::new(),
             again: Vec::new(),
+            again_replies: Vec::new(),
+            again_captures: Vec::new(),
+            again_clients: Vec::new(),
             connections: 0,
             accept_paused: false,
             reserve: reserve(),
             counts: Default::default(),
+            former_captures: Default::default(),
             reloads: Vec::new(),
             wrong_tokens: Default::default(),
             keep_timer: None,
             phase: None,
             askers: 0,
             journal_failed: false,
+            no_compaction_until: 0,
             began_at: monotonic_ns(),
         };
         master.watch().map_err(system("watching the sockets"))?;

@@ -37,6 +37,7 @@ impl Master {
             None => {
                 info!(self.log, "shutting down"; "running" => self.pids.len());
                 self.phase = Some(Phase::Draining);
+                self.tell_keeper(&ToKeeper::Stopping, None);
                 let waiting: Vec<u32> =
                     self.runs.alive().filter(|(_, l)| l.state == State::Queued).map(|(s, _)| s).collect();
                 for slot in waiting {
@@ -63,7 +64,15 @@ impl Master {
                 self.phase = Some(Phase::Killing);
                 self.signal_all(SIGKILL);
                 self.kill_all_leftovers();
-                // One that has not started yet may come any moment: killed as it comes.
+                // Those that have not started have no process that we know; the keeper ends whoever is left.
+                let starting: Vec<u32> =
+                    self.runs.alive().filter(|(_, l)| l.state == State::Starting).map(|(slot, _)| slot).collect();
+                for slot in starting {
+                    self.fail_start(
+                        slot,
+                        &RpcError::shutting_down("the daemon was shut down before the run had started"),
+                    );
+                }
                 self.timers.after(self.options.shutdown_timeout.mul_f32(0.05), Timer::Stop);
             }
             None => {}

@@ -6,6 +6,7 @@
 //! orders of its own, and only when it is ready they become the pool's.
 
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
 
 use mio::Interest;
 use mio::unix::SourceFd;
@@ -17,6 +18,8 @@ use super::timers::Timer;
 use super::{HUNG, Master, START_CHECK};
 use crate::pool::{self, Generation, Orders, send_order};
 use crate::sys::clock::monotonic_ns;
+use crate::sys::pidfd::PidFd;
+use crate::sys::process;
 use crate::sys::reap::How;
 use crate::sys::seqpacket;
 use crate::wire::channel::{ErrorObject, HEADER_LEN, Header, Order, ReadyInfo};
@@ -26,6 +29,8 @@ use crate::wire::signal::signal_name;
 use crate::wire::status::State;
 
 const SIGKILL: i32 = 9;
+/// A zygote that has served for longer than this is replaced at once when it dies, however often that happens.
+const SHORT_LIFE: Duration = Duration::from_secs(10);
 
 impl Master {
     /// Brings up the next generation on the pool's own orders.
@@ -52,6 +57,7 @@ impl Master {
         pool.generations.push(Generation {
             number,
             replies: started.replies,
+            pidfds: started.pidfds,
             zygote: Some((started.pid, started.handle)),
             ready: None,
             started_at: monotonic_ns(),
@@ -100,13 +106,14 @@ impl Master {
             for g in pool.generations.iter_mut().filter(|g| g.number != number) {
                 g.retired = true;
             }
-            pool.idle.clear();
+            let dismissed: Vec<u32> = pool.idle.drain(..).map(|child| child.generation).collect();
+            dismissed.into_iter().for_each(|number| self.drop_if_done(index, number));
             self.keep_orders(index);
         }
         let pool = &mut self.pools[index];
         pool.current = Some(number);
         pool.error = None;
-        pool.reload_backoff.worked();
+        pool.down = false;
         self.reload_done(index, number, Ok(()));
         self.busy(index);
     }
@@ -150,16 +157,17 @@ impl Master {
         if reload {
             error!(self.log, "reload failed; the old generation stays"; "pool" => &self.pools[index].definition.name, "why" => &why);
             self.pools[index].error = Some(format!("the latest reload failed: {why}"));
-            self.reload_done(index, number, Err(why));
         } else {
-            self.load_failed(index, why);
+            self.load_failed(index, why.clone());
         }
+        self.reload_done(index, number, Err(why));
     }
 
     /// No zygote: whoever waits for one is told why, and it is tried again after a pause.
     fn load_failed(&mut self, index: usize, why: String) {
         let pool = &mut self.pools[index];
         let pause = pool.reload_backoff.failed();
+        pool.down = true;
         error!(self.log, "no zygote"; "pool" => &pool.definition.name, "why" => &why, "next_try_ms" => pause.as_millis() as u64);
         pool.error = Some(why.clone());
         self.timers.after(pause, Timer::Load { pool: index });
@@ -180,6 +188,7 @@ impl Master {
         let pool = &mut self.pools[index];
         let Some(g) = pool.generation(number) else { return };
         g.zygote = None;
+        let lived = Duration::from_nanos(monotonic_ns() - g.started_at);
         let (was_ready, retired) = (g.ready.is_some(), g.retired);
         g.retired = true;
         let reload = g.orders.take().is_some();
@@ -194,16 +203,26 @@ impl Master {
         let log = self.options.dirs.logs().join(format!("{}-error.log", self.pools[index].definition.name));
         if was_ready {
             warn!(self.log, "the zygote died; starting the next generation"; "pool" => &self.pools[index].definition.name, "how" => &how);
-            self.pools[index].error = Some(format!("the zygote died ({how})"));
-            self.load(index);
+            let pool = &mut self.pools[index];
+            pool.error = Some(format!("the zygote died ({how})"));
+            if lived > SHORT_LIFE {
+                pool.reload_backoff.worked();
+            }
+            if pool.reload_backoff.failures() == 0 {
+                // The next death without any life in between waits its time.
+                pool.reload_backoff.failed();
+                self.load(index);
+            } else {
+                self.load_failed(index, format!("the zygote died ({how}) {lived:?} after its start"));
+            }
         } else {
             let why = format!("the zygote ended before it was ready ({how}); what it printed is in {}", log.display());
             if reload {
                 self.pools[index].error = Some(format!("the latest reload failed: {why}"));
-                self.reload_done(index, number, Err(why));
             } else {
-                self.load_failed(index, why);
+                self.load_failed(index, why.clone());
             }
+            self.reload_done(index, number, Err(why));
         }
     }
 
@@ -216,13 +235,12 @@ impl Master {
     }
 
     /// A generation without zygote and runs is gone.
-    fn drop_if_done(&mut self, index: usize, number: u32) {
+    pub(super) fn drop_if_done(&mut self, index: usize, number: u32) {
         let pool = &mut self.pools[index];
-        let Some(at) = pool.generations.iter().position(|g| g.number == number) else { return };
-        let g = &pool.generations[at];
-        if g.zygote.is_some() || g.live > 0 {
+        if !pool.is_done(number) {
             return;
         }
+        let Some(at) = pool.generations.iter().position(|g| g.number == number) else { return };
         let g = pool.generations.remove(at);
         let _ = self.poll.registry().deregister(&mut SourceFd(&g.replies.as_fd().as_raw_fd()));
         let name = replies_name(&self.pools[index].definition.name, number);
@@ -266,8 +284,9 @@ impl Master {
                 self.answer(asker, &info);
             }
             Err(why) => {
-                let name = &self.pools[index].definition.name;
-                let error = RpcError::reload_failed(format!("pool \"{name}\": {why}; the old generation stays"));
+                let pool = &self.pools[index];
+                let stays = if pool.current().is_some() { "; the old generation stays" } else { "" };
+                let error = RpcError::reload_failed(format!("pool \"{}\": {why}{stays}", pool.definition.name));
                 self.refuse(asker, &error);
             }
         }
@@ -350,16 +369,37 @@ impl Master {
         let preload_timeout = self.pools[index].definition.preload_timeout;
         if monotonic_ns() - asked_at > preload_timeout.as_nanos() as u64 {
             // Forked, alive, and silent for longer than a whole preload may take.
-            if pid != 0
-                && let Ok(handle) = crate::sys::pidfd::PidFd::open(pid)
-                && self.exit_between(fork_seq, pid).is_none()
-            {
-                let _ = handle.send(SIGKILL); // its exit then is what the next look finds
-            }
+            self.kill_silent(index, pid);
             if pid == 0 {
                 let text = format!("pool \"{name}\" has forked no process for the run within {preload_timeout:?}");
+                if self.runs.live(slot).is_some_and(|live| live.recovered) {
+                    return self.lose(
+                        slot,
+                        "the daemon's master was killed while it started, and it was never heard of again",
+                    );
+                }
                 self.fail_start(slot, &RpcError::start_failed(text));
             }
+        }
+    }
+}
+
+impl Master {
+    /// Kills a child that a zygote has named. The number is only its word: it must be a child of the keeper's, of the
+    /// zygote's user, and nobody that we know otherwise.
+    fn kill_silent(&self, index: usize, pid: u32) {
+        let zygotes = || self.pools.iter().flat_map(|p| &p.generations).filter_map(|g| g.zygote.as_ref()).map(|z| z.0);
+        let Some(zygote) = self.pools[index].current().and_then(|g| g.zygote.as_ref()).map(|z| z.0) else { return };
+        if pid == 0 || self.pids.contains_key(&pid) || zygotes().any(|known| known == pid) || pid == std::process::id()
+        {
+            return;
+        }
+        let Ok(handle) = PidFd::open(pid) else { return };
+        let owner = process::parent_and_owner(zygote).map(|(_, owner)| owner);
+        let known = process::parent_and_owner(pid);
+        // Alive after the look at it: so that was what the handle is on. Its exit then is what the next check finds.
+        if known.is_some() && known == owner.map(|owner| (process::parent(), owner)) && handle.send(0).is_ok() {
+            let _ = handle.send(SIGKILL);
         }
     }
 }

@@ -54,10 +54,14 @@ pub struct Pool {
     pub last_number: u32,
     /// Runs that have been asked for and have not answered.
     pub starting: u32,
+    /// Somebody waits who has not been told so.
+    pub untold: bool,
     /// Children that wait for a request, the longest waiting first.
     pub idle: VecDeque<IdleChild>,
     /// Why there is no zygote, or why the latest reload failed.
     pub error: Option<String>,
+    /// The latest preload failed: `run` is told so, until one works.
+    pub down: bool,
     /// Pauses between preloads.
     pub reload_backoff: Backoff,
     /// Pauses between forks; until this time (ns monotonic) none is asked for.
@@ -76,6 +80,8 @@ pub struct Generation {
     pub number: u32,
     /// Where it and its children answer.
     pub replies: OwnedFd,
+    /// Whether the kernel gives a handle on whoever says something there.
+    pub pidfds: bool,
     /// None once it is dead or was never ours (a former master's).
     pub zygote: Option<(u32, PidFd)>,
     /// What it said when it was ready.
@@ -88,7 +94,7 @@ pub struct Generation {
     pub preload_ms: Option<u64>,
     /// Orders of its own, when it does not obey the pool's: one that a reload brings up, until it takes over.
     pub orders: Option<Orders>,
-    /// Runs that have been bound to it and live.
+    /// Runs that it was asked for, or that answer here, and live.
     pub live: u32,
     /// It takes nothing new.
     pub retired: bool,
@@ -97,6 +103,8 @@ pub struct Generation {
 /// A child that waits for its one request.
 #[derive(Debug)]
 pub struct IdleChild {
+    /// The generation it answers on the channel of (another one, if its zygote died before it had forked it).
+    pub generation: u32,
     /// What its order named it.
     pub number: u32,
     /// The nonce of its order.
@@ -116,8 +124,10 @@ impl Pool {
             current: None,
             last_number: 0,
             starting: 0,
+            untold: false,
             idle: VecDeque::new(),
             error: None,
+            down: false,
             reload_backoff: Backoff::new(RELOAD_PAUSE.0, RELOAD_PAUSE.1),
             fork_backoff: Backoff::new(FORK_PAUSE.0, FORK_PAUSE.1),
             no_forks_until: None,
@@ -145,17 +155,17 @@ impl Pool {
 
     /// Whether a run could be started now.
     pub fn open(&self, now: u64) -> bool {
-        (self.current().is_some() && self.no_forks_until.is_none_or(|until| until <= now)) || !self.idle.is_empty()
+        self.no_forks_until.is_none_or(|until| until <= now) && (self.current().is_some() || !self.idle.is_empty())
     }
 
     /// How it is, in one word.
     pub fn state(&self) -> PoolState {
         if self.current().is_some() {
             PoolState::Ready
-        } else if self.loading().is_some() && self.reload_backoff.failures() == 0 {
-            PoolState::Loading
-        } else {
+        } else if self.down {
             PoolState::Backoff
+        } else {
+            PoolState::Loading
         }
     }
 
@@ -165,7 +175,8 @@ impl Pool {
         while self.idle.len() < self.definition.idle as usize {
             let (ours, theirs) = seqpacket::pair()?;
             self.next_idle = self.next_idle.wrapping_add(1);
-            let child = IdleChild { number: self.next_idle, nonce: nonce(), channel: ours };
+            let generation = self.current.unwrap_or(0);
+            let child = IdleChild { generation, number: self.next_idle, nonce: nonce(), channel: ours };
             let header = Header { kind: Order::Fork, flags: Flags::CHANNEL, slot: child.number, nonce: child.nonce };
             seqpacket::send(self.orders.ours.as_fd(), &[IoSlice::new(&header.encode())], &[theirs.as_fd()], false)?;
             self.idle.push_back(child);
@@ -173,13 +184,17 @@ impl Pool {
         Ok(())
     }
 
-    /// Forgets idle children that have died. Returns how many.
-    pub fn drop_dead_idle(&mut self) -> io::Result<usize> {
+    /// Forgets idle children that have died; gives their generations.
+    pub fn drop_dead_idle(&mut self) -> io::Result<Vec<u32>> {
         let dead = poll::hung_up(self.idle.iter().map(|c| c.channel.as_fd()))?;
-        for &i in dead.iter().rev() {
-            self.idle.remove(i);
-        }
-        Ok(dead.len())
+        Ok(dead.iter().rev().filter_map(|&i| self.idle.remove(i)).map(|child| child.generation).collect())
+    }
+
+    /// Whether nothing of that generation can say anything any more.
+    pub fn is_done(&self, number: u32) -> bool {
+        let generation = self.generations.iter().find(|g| g.number == number);
+        generation.is_some_and(|g| g.zygote.is_none() && g.live == 0)
+            && self.idle.iter().all(|c| c.generation != number)
     }
 }
 

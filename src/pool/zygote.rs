@@ -16,7 +16,7 @@ const PHP_KIT: &str = include_str!("../../sdk/php/preforkd.php");
 const PYTHON_KIT: &str = include_str!("../../sdk/python/preforkd.py");
 
 /// Bytes that may lie unread in a channel before its writer has to wait: some thousands of small messages.
-const CHANNEL_BUFFER: i32 = 4 << 20;
+const CHANNEL_BUFFER: i32 = 2 << 20;
 
 /// The order channel. The master keeps the zygote's end too, so that orders which a dying zygote has not read
 /// are still there for the next one, exactly once: the kernel's queue is the record of who has taken what.
@@ -71,6 +71,8 @@ pub struct Started {
     pub handle: PidFd,
     /// The master's end of the reply channel.
     pub replies: OwnedFd,
+    /// Whether the kernel gives a handle on whoever says something there.
+    pub pidfds: bool,
 }
 
 /// Why a zygote could not be started.
@@ -99,7 +101,7 @@ pub fn start(pool: &Pool, number: u32, orders: &Orders, outlets: &Outlets) -> Re
     let prepare = |source| StartError::Prepare { pool: pool.name.clone(), source };
     let identity = users::resolve(pool.user.as_deref(), pool.group.as_deref()).map_err(prepare)?;
     let (replies, theirs) = seqpacket::pair().map_err(prepare)?;
-    seqpacket::vouch(replies.as_fd()).map_err(prepare)?;
+    let pidfds = seqpacket::vouch(replies.as_fd()).map_err(prepare)?;
     seqpacket::set_send_buffer(theirs.as_fd(), CHANNEL_BUFFER).map_err(prepare)?;
     let kit = match pool.runtime {
         Runtime::Php => Some(
@@ -153,7 +155,7 @@ pub fn start(pool: &Pool, number: u32, orders: &Orders, outlets: &Outlets) -> Re
         sibling: true,
     };
     let (pid, handle) = spawn(&program).map_err(|source| StartError::Spawn { pool: pool.name.clone(), source })?;
-    Ok(Started { pid, handle, replies })
+    Ok(Started { pid, handle, replies, pidfds })
 }
 
 fn config(pool: &Pool, generation: u32) -> ZygoteConfig {

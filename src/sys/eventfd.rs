@@ -31,6 +31,17 @@ impl EventFd {
     }
 }
 
+impl EventFd {
+    /// How often it has been signalled since this was asked last.
+    pub fn take(&self) -> u64 {
+        let mut count = [0; 8];
+        match nix::unistd::read(&self.0, &mut count) {
+            Ok(8) => u64::from_ne_bytes(count),
+            _ => 0,
+        }
+    }
+}
+
 impl From<OwnedFd> for EventFd {
     fn from(fd: OwnedFd) -> Self {
         EventFd(fd)

@@ -48,6 +48,14 @@ pub fn private_file(path: &Path) -> io::Result<File> {
     open(path, OpenOptions::new().read(true).write(true).create(true).truncate(false))
 }
 
+/// Takes room on the disk for `len` bytes of `file` from `at` on; ENOSPC now, instead of a SIGBUS in a mapping later.
+pub fn reserve(file: &File, at: u64, len: u64) -> io::Result<()> {
+    if len == 0 {
+        return Ok(());
+    }
+    Ok(nix::fcntl::posix_fallocate(file, at as i64, len as i64)?)
+}
+
 /// The same, for appending: a log.
 pub fn log_file(path: &Path) -> io::Result<File> {
     open(path, OpenOptions::new().append(true).create(true))

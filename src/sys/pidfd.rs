@@ -25,11 +25,15 @@ impl PidFd {
         self.send_flags(signal, 0)
     }
 
-    /// Sends `signal` to the process group that this process leads, which outlives its leader.
-    /// Exact from Linux 6.9 (`PIDFD_SIGNAL_PROCESS_GROUP`); before that it falls back on
-    /// `kill(-pid)`, for which `pid` has to be the leader's number and not yet reaped.
+    /// Sends `signal` to the process group that this process leads, which may outlive it. Exact, and only there from Linux 6.9
+    /// on (`PIDFD_SIGNAL_PROCESS_GROUP`); EINVAL before.
+    pub fn send_to_group(&self, signal: i32) -> io::Result<()> {
+        self.send_flags(signal, libc::PIDFD_SIGNAL_PROCESS_GROUP)
+    }
+
+    /// The same; before Linux 6.9 by `kill(-pid)`, for which `pid` has to be the leader's number, and the leader not yet reaped.
     pub fn send_group(&self, pid: u32, signal: i32) -> io::Result<()> {
-        match self.send_flags(signal, libc::PIDFD_SIGNAL_PROCESS_GROUP) {
+        match self.send_to_group(signal) {
             Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
                 // SAFETY: kill takes two integers.
                 match unsafe { libc::kill(-(pid as libc::pid_t), signal) } {

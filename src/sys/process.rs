@@ -33,6 +33,15 @@ pub fn children() -> Vec<u32> {
     text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
+/// The parent and the owner of a process, as `/proc` shows them; None when there is none of that number.
+pub fn parent_and_owner(pid: u32) -> Option<(u32, u32)> {
+    use std::os::unix::fs::MetadataExt;
+    let owner = fs::metadata(format!("/proc/{pid}")).ok()?.uid();
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let parent = stat.get(stat.rfind(')')? + 2..)?.split(' ').nth(1)?.parse().ok()?;
+    Some((parent, owner))
+}
+
 /// Our effective user id.
 pub fn effective_uid() -> u32 {
     nix::unistd::geteuid().as_raw()

@@ -151,8 +151,8 @@ impl Batch {
         let mut closed = false;
         for header in &headers[..got as usize] {
             let ancillary = take_ancillary(&header.msg_hdr);
-            if header.msg_len == 0 {
-                // End of file reads as an empty message; we never send one.
+            // End of file reads as an empty message. One that somebody sent has a sender, if the socket vouches for it.
+            if header.msg_len == 0 && ancillary.pid.is_none() {
                 closed = true;
                 break;
             }

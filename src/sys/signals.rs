@@ -110,10 +110,12 @@ pub(super) fn any_blocked() -> bool {
     }
 }
 
-/// SIGPIPE as an error of `write` instead of a death.
-pub fn ignore_sigpipe() {
-    // SAFETY: SIG_IGN installs no code.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+/// Ignores these; SIGPIPE then is an error of `write` instead of a death.
+pub fn ignore(signals: &[i32]) {
+    for &n in signals {
+        // SAFETY: SIG_IGN installs no code.
+        unsafe { libc::signal(n, libc::SIG_IGN) };
+    }
 }
 
 /// SIGPIPE as the shell's tools have it: the end of `preforkd … | head` is silent.

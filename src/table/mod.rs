@@ -14,6 +14,7 @@
 mod ring;
 mod slot;
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -29,6 +30,9 @@ use crate::sys::shm::{ReadOnly, Words};
 pub const SLOTS: u32 = 131_072;
 /// Exits that may wait for the master before the keeper stops reaping.
 pub const RING: u64 = 16_384;
+
+/// For how many slots room is taken at a time: 576 KiB.
+const RESERVE: u32 = 1024;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"PREFORKD");
 /// Counts up whenever a word changes its meaning.
@@ -50,12 +54,16 @@ mod at {
     pub const RING_ANNOUNCED: usize = 80;
     pub const RING_ARMED: usize = 88;
     pub const RING_STALLED: usize = 96;
+    pub const RING_WAKES: usize = 104;
 }
 
 /// The table, mapped for writing.
 #[derive(Debug)]
 pub struct Table {
     words: Words,
+    file: File,
+    /// Slots that have room on the disk.
+    reserved: Cell<u32>,
 }
 
 impl Table {
@@ -67,20 +75,40 @@ impl Table {
             file.set_len(0)?;
             file.set_len(WORDS as u64 * 8)?;
         }
-        let table = Table { words: Words::map(&file, WORDS)? };
+        // A page that the disk has no room for is a SIGBUS at the first write to it: so the room is taken before.
+        files::reserve(&file, 0, SLOTS_AT as u64 * 8)?;
+        let table = Table { words: Words::map(&file, WORDS)?, file, reserved: Cell::new(0) };
         let w = table.words.all();
         if w[at::MAGIC].load(Ordering::Acquire) != MAGIC {
             w[at::LAYOUT].store(LAYOUT, Ordering::Relaxed);
             w[at::MAGIC].store(MAGIC, Ordering::Release);
         }
         if fresh {
-            for i in
-                [at::RING_HEAD, at::RING_TAIL, at::RING_ANNOUNCED, at::RING_ARMED, at::RING_STALLED, at::MASTER_PID]
-            {
+            for i in [
+                at::RING_HEAD,
+                at::RING_TAIL,
+                at::RING_ANNOUNCED,
+                at::RING_ARMED,
+                at::RING_STALLED,
+                at::RING_WAKES,
+                at::MASTER_PID,
+            ] {
                 w[i].store(0, Ordering::Relaxed);
             }
         }
         Ok(table)
+    }
+
+    /// Takes room on the disk for slot `slot`, some hundreds at a time. Fails when there is none; the slot must not be used then.
+    pub fn reserve(&self, slot: u32) -> io::Result<()> {
+        if slot < self.reserved.get() {
+            return Ok(());
+        }
+        let to = (slot / RESERVE + 1) * RESERVE;
+        let (from, bytes) = (self.reserved.get() as u64, slot::SLOT_WORDS as u64 * 8);
+        files::reserve(&self.file, SLOTS_AT as u64 * 8 + from * bytes, (u64::from(to.min(SLOTS)) - from) * bytes)?;
+        self.reserved.set(to);
+        Ok(())
     }
 
     /// Notes whose table this is.

@@ -46,8 +46,10 @@ pub struct RingWriter<'a>(&'a Table);
 pub struct RingReader {
     /// Armed, and no wake-up has come since.
     armed: bool,
-    /// The writer has used up an arming whose wake-up has not come yet.
+    /// The writer has used up an arming whose wake-up has not come yet, as far as we know.
     under_way: bool,
+    /// Wake-ups that have been counted.
+    counted: u64,
 }
 
 impl Table {
@@ -63,7 +65,7 @@ impl Table {
 
 impl RingWriter<'_> {
     /// Adds an exit. False: the ring is full; do not reap, wait to be told that there is room
-    /// (the reader sees [`RingReader::stalled`]).
+    /// (the reader sees it in [`Table::ring_advance`]).
     #[must_use]
     pub fn push(&self, exit: &Exit, at: u64) -> bool {
         let t = self.0;
@@ -112,7 +114,11 @@ impl RingWriter<'_> {
             return false;
         }
         t.word(at::RING_ANNOUNCED).store(head, Ordering::SeqCst);
-        armed.swap(0, Ordering::SeqCst) == 1
+        let needed = armed.swap(0, Ordering::SeqCst) == 1;
+        if needed {
+            t.word(at::RING_WAKES).fetch_add(1, Ordering::SeqCst);
+        }
+        needed
     }
 }
 
@@ -129,13 +135,18 @@ impl RingReader {
     }
 
     /// A wake-up has come with the last poll. Returns the place before which exits may be completed, if it is known.
-    pub fn woken(&mut self, t: &Table) -> Option<u64> {
-        if self.under_way {
-            self.under_way = false;
-            return None;
+    /// `count` tells how many wake-ups have come since it was called last: epoll may show two as one.
+    pub fn woken(&mut self, t: &Table, count: impl FnOnce() -> u64) -> Option<u64> {
+        if !self.under_way {
+            self.armed = false;
+            return Some(t.word(at::RING_ANNOUNCED).load(Ordering::SeqCst));
         }
-        self.armed = false;
-        Some(t.word(at::RING_ANNOUNCED).load(Ordering::SeqCst))
+        self.counted += count();
+        if self.counted >= t.word(at::RING_WAKES).load(Ordering::SeqCst) {
+            self.under_way = false;
+            self.armed = t.word(at::RING_ARMED).load(Ordering::SeqCst) == 1;
+        }
+        None
     }
 }
 

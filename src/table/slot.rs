@@ -4,6 +4,7 @@
 //! captured output, which have no fixed size, are the journal's.
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::time::Duration;
 
 use super::{ExitEntry, SLOTS_AT, Table, at};
 use crate::sys::reap::How;
@@ -29,7 +30,16 @@ const POOL: usize = 25;
 const ENTRY: usize = 33;
 const ENTRY_WORDS: usize = 32;
 
-const _: () = assert!(ENTRY + ENTRY_WORDS <= SLOT_WORDS);
+/// Milliseconds + 1; 0: none.
+const TIMEOUT: usize = 65;
+/// Milliseconds from TERM to KILL.
+const KILL_TIMEOUT: usize = 66;
+/// ns monotonic; of one boot, as the pids are.
+const STARTED_MONO: usize = 67;
+/// ns monotonic; 0: it has not been told to end.
+const KILL_AT: usize = 68;
+
+const _: () = assert!(ENTRY + ENTRY_WORDS == TIMEOUT && KILL_AT < SLOT_WORDS);
 
 /// The longest id and pool name, in bytes.
 pub const NAME_MAX: usize = 64;
@@ -59,6 +69,11 @@ pub struct Record {
     pub how: Option<How>,
     pub timed_out: bool,
     pub usage: Option<Usage>,
+    pub timeout: Option<Duration>,
+    pub kill_timeout: Duration,
+    /// ns monotonic; 0 while it has not happened.
+    pub started_mono: u64,
+    pub kill_at: u64,
 }
 
 impl Record {
@@ -93,6 +108,8 @@ pub struct Claim<'a> {
     pub entry: &'a str,
     pub state: State,
     pub queued_at: u64,
+    pub timeout: Option<Duration>,
+    pub kill_timeout: Duration,
 }
 
 struct Writer<'a>(&'a [AtomicU64]);
@@ -141,6 +158,10 @@ impl Table {
                 w.set(i, 0);
             }
             w.set(QUEUED_AT, claim.queued_at);
+            w.set(TIMEOUT, claim.timeout.map_or(0, |t| t.as_millis() as u64 + 1));
+            w.set(KILL_TIMEOUT, claim.kill_timeout.as_millis() as u64);
+            w.set(STARTED_MONO, 0);
+            w.set(KILL_AT, 0);
             let lengths = claim.id.len().min(NAME_MAX)
                 | claim.pool.len().min(NAME_MAX) << 8
                 | claim.entry.len().min(ENTRY_MAX) << 16;
@@ -161,9 +182,20 @@ impl Table {
         });
     }
 
+    /// It could not be handed to a process, and waits again.
+    pub fn set_queued(&self, slot: u32) {
+        self.write(slot, |w| w.state(State::Queued));
+    }
+
+    /// It has been told to end, and is killed at this time, ns monotonic.
+    pub fn set_kill_at(&self, slot: u32, at: u64) {
+        self.write(slot, |w| w.set(KILL_AT, at));
+    }
+
     /// It has said that it started.
-    pub fn set_running(&self, slot: u32, pid: u32, started_at: u64) {
+    pub fn set_running(&self, slot: u32, pid: u32, started_at: u64, started_mono: u64) {
         self.write(slot, |w| {
+            w.set(STARTED_MONO, started_mono);
             w.set(PID, pid.into());
             w.set(STARTED_AT, started_at);
             w.state(State::Running);
@@ -190,6 +222,8 @@ impl Table {
             };
             w.set(END, status as u32 as u64);
             w.set(ENDED_AT, exit.at);
+            // The start is when the master heard of it, the end when the keeper saw it, which may have been before.
+            w.set(STARTED_AT, w.get(STARTED_AT).min(exit.at));
             let u = &exit.usage;
             let usage = [
                 u.user_us,
@@ -305,6 +339,10 @@ fn build(slot: u32, w: &[u64; SLOT_WORDS]) -> Option<Record> {
         ended_at: w[ENDED_AT],
         how,
         timed_out: w[STATE] >> 16 & 1 == 1,
+        timeout: w[TIMEOUT].checked_sub(1).map(Duration::from_millis),
+        kill_timeout: Duration::from_millis(w[KILL_TIMEOUT]),
+        started_mono: w[STARTED_MONO],
+        kill_at: w[KILL_AT],
         usage: how.map(|_| Usage {
             user_us: w[USAGE],
             system_us: w[USAGE + 1],

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -24,13 +25,25 @@ fn a_run_s_life_is_read_back_by_another_mapping() {
     let entry = "e".repeat(255);
     table.claim(
         7,
-        &Claim { id: &"i".repeat(64), pool: &"p".repeat(64), entry: &entry, state: State::Queued, queued_at: 5 },
+        &Claim {
+            id: &"i".repeat(64),
+            pool: &"p".repeat(64),
+            entry: &entry,
+            state: State::Queued,
+            queued_at: 5,
+            timeout: Some(Duration::ZERO),
+            kill_timeout: Duration::from_secs(1),
+        },
     );
     table.set_starting(7, 3, u64::MAX, 9);
-    table.set_running(7, 4321, 6);
+    table.set_running(7, 4321, 6, 66);
     let row = reader.rows().next().unwrap();
     assert_eq!((row.slot, row.state, row.pid, row.generation), (7, State::Running, 4321, 3));
     assert_eq!((row.id.len(), row.pool.len(), row.entry.as_str()), (64, 64, entry.as_str()));
+    assert_eq!(
+        (row.timeout, row.kill_timeout.as_secs(), row.started_mono, row.kill_at),
+        (Some(Duration::ZERO), 1, 66, 0)
+    );
     assert_eq!((row.nonce, row.fork_seq, row.usage), (u64::MAX, 9, None));
     assert!(table.ring_writer().push(&exit(4321, How::Dumped(11)), 8));
     table.set_timed_out(7);
@@ -58,7 +71,18 @@ fn a_file_of_another_kind_is_refused_by_readers_and_made_anew_by_the_keeper() {
 #[test]
 fn a_restart_keeps_the_runs_and_a_new_master_keeps_the_ring() {
     let (tmp, table) = table();
-    table.claim(0, &Claim { id: "a", pool: "p", entry: "e", state: State::Running, queued_at: 1 });
+    table.claim(
+        0,
+        &Claim {
+            id: "a",
+            pool: "p",
+            entry: "e",
+            state: State::Running,
+            queued_at: 1,
+            timeout: None,
+            kill_timeout: Duration::ZERO,
+        },
+    );
     assert!(table.ring_writer().push(&exit(5, How::Exited(0)), 1));
     let again = Table::open(&tmp.path().join("table"), false).unwrap();
     assert_eq!((again.ring_head(), again.record(0).unwrap().id.as_str()), (1, "a"));
@@ -92,13 +116,18 @@ fn a_sleeper_is_woken_once_and_learns_what_is_safe() {
     assert!(w.wake_needed());
     assert!(w.push(&exit(3, How::Exited(0)), 0));
     assert!(!w.wake_needed());
-    assert_eq!((r.woken(&table), table.ring_head()), (Some(2), 3));
+    assert_eq!((r.woken(&table, || 1), table.ring_head()), (Some(2), 3));
     assert_eq!(r.arm(&table), 3);
     assert!(w.push(&exit(4, How::Exited(0)), 0) && w.wake_needed());
     // Something else ends the poll before the wake-up comes; armed again, the writer announces more.
     assert_eq!(r.arm(&table), 4);
     assert!(w.push(&exit(5, How::Exited(0)), 0) && w.wake_needed());
-    assert_eq!(r.woken(&table), None, "which of the two wake-ups was that?");
+    assert_eq!(r.woken(&table, || 2), None, "which of the two wake-ups was that?");
+    assert_eq!(r.woken(&table, || 0), None, "of three announced, two have come");
+    assert_eq!(r.woken(&table, || 1), None);
+    assert_eq!(r.arm(&table), 5);
+    assert!(w.push(&exit(6, How::Exited(0)), 0) && w.wake_needed());
+    assert_eq!(r.woken(&table, || 1), Some(6), "all have come: exact again");
 }
 
 proptest! {

@@ -13,6 +13,8 @@ pub enum ToKeeper {
     Ready,
     /// There is room in the exit ring again.
     Drained,
+    /// Shutting down, though no signal has asked for it: see that it comes to an end.
+    Stopping,
     /// Everything has been shut down; end with this exit code after me.
     Quit(u8),
 }
@@ -40,6 +42,7 @@ impl ToKeeper {
             ToKeeper::Drop(name) => message(b'D', name),
             ToKeeper::Ready => message(b'R', ""),
             ToKeeper::Drained => message(b'W', ""),
+            ToKeeper::Stopping => message(b'X', ""),
             ToKeeper::Quit(code) => vec![b'Q', *code],
         }
     }
@@ -52,6 +55,7 @@ impl ToKeeper {
             b'D' => ToKeeper::Drop(text(rest)?),
             b'R' => ToKeeper::Ready,
             b'W' => ToKeeper::Drained,
+            b'X' => ToKeeper::Stopping,
             b'Q' => ToKeeper::Quit(*rest.first()?),
             _ => return None,
         })

@@ -1,4 +1,5 @@
-//! `auth`: say who one is. A wrong token is answered after a second, and the third ends the connection.
+//! `auth`: say who one is. A wrong token is answered after a second, in which nothing else of the connection is looked at,
+//! and the third ends the connection.
 
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ fn wrong(master: &mut Master, asker: Asker) {
     let connection = asker.connection;
     let Some(c) = master.sources.connection(connection) else { return };
     c.wrong_tokens += 1;
+    c.penalty = true;
     warn!(master.log, "a wrong token"; "tries" => c.wrong_tokens);
     master.wrong_tokens.push_back(asker);
     master.timers.after(PAUSE, Timer::WrongToken(connection));
@@ -56,7 +58,9 @@ impl Master {
             _ => self.refuse(asker, &RpcError::unauthenticated("wrong token")),
         }
         if self.sources.connection(connection).is_some_and(|c| c.wrong_tokens >= GUESSES) {
-            self.close_after_answer(connection);
+            self.close_after_answers(connection);
+        } else {
+            self.resume_client(connection);
         }
     }
 }

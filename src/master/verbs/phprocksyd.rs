@@ -64,10 +64,14 @@ pub(in super::super) fn obey(master: &mut Master, asker: Asker, command: Command
         }
         Command::Restart => say(master, asker, "Not available in this version"),
         Command::Stop => {
-            master.close_after_answer(connection);
+            no_answer(master, asker);
+            master.close_after_answers(connection);
             master.stop();
         }
-        Command::Bye => master.close_after_answer(connection),
+        Command::Bye => {
+            no_answer(master, asker);
+            master.close_after_answers(connection);
+        }
         Command::Auth { token } => super::auth::obey(master, asker, &token),
         Command::Bad(line) => {
             if let Form::Ticket(ticket) = asker.form {
@@ -97,6 +101,14 @@ fn check(master: &mut Master, asker: Asker, id: &str) {
     }
     if let Form::Ticket(ticket) = asker.form {
         master.answer_ticket(asker.connection, ticket, line);
+    }
+}
+
+/// `stop` and `bye` have none: the end of the connection says it.
+fn no_answer(master: &mut Master, asker: Asker) {
+    if let (Form::Ticket(ticket), Some(c)) = (asker.form, master.sources.connection(asker.connection)) {
+        c.pending -= 1;
+        c.drop_ticket(ticket);
     }
 }
 

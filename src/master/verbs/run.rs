@@ -41,7 +41,7 @@ fn duplicate(master: &mut Master, asker: Asker, slot: u32, for_end: bool) {
     if let Some(live) = master.runs.live(slot) {
         let started = live.told && live.state != State::Starting;
         if for_end || !started {
-            return live.waiters.push(waiter);
+            return master.add_waiter(slot, waiter);
         }
     }
     waiter.for_end = false;

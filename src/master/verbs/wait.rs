@@ -18,7 +18,6 @@ pub(super) fn obey(master: &mut Master, asker: Asker, id: &str, timeout: Option<
     let seq = live.seq;
     live.told = true;
     let timer = timeout.map(|t| master.timers.after(t, Timer::Wait { slot, seq, asker: number }));
-    if let Some(live) = master.runs.live(slot) {
-        live.waiters.push(Waiter { asker, number, for_end: true, duplicate: false, asked_to_run: false, timer });
-    }
+    let waiter = Waiter { asker, number, for_end: true, duplicate: false, asked_to_run: false, timer };
+    master.add_waiter(slot, waiter);
 }
