@@ -102,6 +102,7 @@ pub fn serve(options: &ServeOptions) -> Result<u8, KeeperError> {
         LockError::Held(pid) => KeeperError::AlreadyRunning { dir: options.dirs.runtime.display().to_string(), pid },
         LockError::Io(source) => KeeperError::System { doing: "locking the directory".into(), source },
     })?;
+    process::keep_inherited_to_ourselves().map_err(system("marking inherited descriptors close-on-exec"))?;
     process::become_subreaper().map_err(system("becoming the subreaper"))?;
     process::raise_open_files().map_err(system("raising the limit of open files"))?;
     let signals = Signals::take(&[SIGHUP, SIGINT, SIGTERM, SIGCHLD]).map_err(system("blocking signals"))?;

@@ -35,9 +35,8 @@ impl Master {
         match live.state {
             State::Queued => {
                 live.told = true;
-                let mut error = RpcError::start_failed("it was killed before it started");
-                error.kind = "killed";
-                self.fail_start(slot, &error);
+                let error = RpcError::start_failed("it was killed before it started");
+                self.fail_start_as(slot, &error, "killed");
             }
             State::Starting => live.early_signal = Some((signal, grace)),
             _ => self.signal_run(slot, signal, grace),

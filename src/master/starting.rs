@@ -316,6 +316,11 @@ impl Master {
 
     /// A run could not be started.
     pub(super) fn fail_start(&mut self, slot: u32, error: &RpcError) {
+        self.fail_start_as(slot, error, error.kind);
+    }
+
+    /// The same, with a class of its own in the status.
+    pub(super) fn fail_start_as(&mut self, slot: u32, error: &RpcError, class: &'static str) {
         let Some(live) = self.runs.live(slot) else { return };
         let (pool, was_starting, generation) = (live.pool, live.state == State::Starting, live.generation);
         debug!(self.log, "a run did not start"; "id" => %live.id, "why" => %error);
@@ -344,7 +349,7 @@ impl Master {
             self.table.clear(slot);
         } else {
             live.extra.error =
-                Some(RunError { class: error.kind.into(), message: error.message.clone().into(), trace: None });
+                Some(RunError { class: class.into(), message: error.message.clone().into(), trace: None });
             self.table.set_without_exit(slot, State::Failed, wall_ns());
             self.ended(slot);
         }

@@ -19,6 +19,13 @@ pub fn parent() -> u32 {
     nix::unistd::getppid().as_raw() as u32
 }
 
+/// Whatever we were started with beyond the three standard streams stays with us: everything from 3 up becomes close-on-exec.
+pub fn keep_inherited_to_ourselves() -> io::Result<()> {
+    // SAFETY: three integers; no descriptor is closed here.
+    let r = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if r == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Our children that have not been reaped, as `/proc` lists them (CONFIG_PROC_CHILDREN).
 pub fn children() -> Vec<u32> {
     let me = std::process::id();

@@ -4,31 +4,28 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::{Run, Zygote, reply, send};
-use crate::sys::clone::{become_run, exit_now};
+use crate::sys::clone::{Forker, exit_now};
 use crate::sys::{memfd, process, seqpacket};
-use crate::wire::channel::{
-    ChildRequest, ErrorObject, Flags, Header, MESSAGE_MAX, Order, RESULT_MAX, Refused, RefusedCode, Reply,
-};
+use crate::wire::channel::{ChildRequest, ErrorObject, Flags, Header, Order, RESULT_MAX, Refused, RefusedCode, Reply};
 
 /// The exit code after an uncaught error.
 const UNCAUGHT: i32 = 255;
 /// The largest request, in bytes: a client's line has a limit of its own, far below.
 const REQUEST_MAX: usize = 1 << 30;
 
-/// Everything a child does. The zygote's memory is left as it is: no destructor runs.
-pub(super) fn run(zygote: &Zygote, header: Header<Order>, payload: &[u8], fds: Vec<OwnedFd>) -> ! {
-    become_run();
-    // What the zygote held is closed by the numbers' owner: this copy of the process.
-    let orders = process::inherited(super::ORDERS_FD);
-    drop(orders);
+/// Everything a child does. The zygote's memory is left as it is: no destructor runs. `buffer` holds the order in its first
+/// `len` bytes; a request that comes later goes into it too, since its pages have been touched already.
+pub(super) fn run(zygote: &Zygote, forker: &Forker, mut buffer: Box<[u8]>, len: usize, fds: Vec<OwnedFd>) -> ! {
+    forker.become_run();
     if let Some(seconds) = zygote.config.cpu_time {
         let _ = process::limit_cpu(seconds); // a limit below what was used already cannot be set later either
     }
-    let code = match obey(zygote, header, payload, fds) {
+    let code = match obey(zygote, &mut buffer, len, fds) {
         Ok(code) => code,
         Err(e) => {
             eprintln!("preforkd: run in pool {}: {e}", zygote.config.pool);
@@ -39,19 +36,19 @@ pub(super) fn run(zygote: &Zygote, header: Header<Order>, payload: &[u8], fds: V
     exit_now(code)
 }
 
-fn obey(zygote: &Zygote, header: Header<Order>, payload: &[u8], mut fds: Vec<OwnedFd>) -> io::Result<i32> {
+fn obey(zygote: &Zygote, buffer: &mut [u8], len: usize, mut fds: Vec<OwnedFd>) -> io::Result<i32> {
+    let bad = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
+    let (header, payload) = Header::<Order>::decode(&buffer[..len]).map_err(|e| bad(e.to_string()))?;
     if !header.flags.contains(Flags::CHANNEL) {
         return start(zygote, header, payload, fds);
     }
     zygote.show("idle");
     let channel = fds.remove(0);
-    let mut buffer = vec![0; MESSAGE_MAX];
-    let (len, extra) = seqpacket::receive(channel.as_fd(), &mut buffer)?;
+    let (len, extra) = seqpacket::receive(channel.as_fd(), buffer)?;
     drop(channel);
     if len == 0 {
         exit_now(0);
     }
-    let bad = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
     let (header, payload) = Header::<Order>::decode(&buffer[..len]).map_err(|e| bad(e.to_string()))?;
     if header.kind != Order::Request || extra.truncated || extra.fds.len() != header.flags.fd_count() {
         return Err(bad("not a request".into()));
@@ -98,10 +95,13 @@ fn start(zygote: &Zygote, header: Header<Order>, payload: &[u8], mut fds: Vec<Ow
         entry: request.entry.into_owned(),
         params,
         args: request.args.map(Cow::into_owned).unwrap_or_default(),
-        replies: replies.try_clone_to_owned()?,
+        replies: Arc::clone(&zygote.replies),
         header: slot,
     };
     reply::<()>(replies, Reply::Started, slot, None)?;
+    if cfg!(panic = "abort") {
+        leave_by_panic_hook(Arc::clone(&zygote.replies), slot);
+    }
     // A panic is an error of the run as any other; nothing of this process is used afterwards but its channels.
     let outcome = catch_unwind(AssertUnwindSafe(|| handler(&run)));
     match outcome {
@@ -122,15 +122,28 @@ fn start(zygote: &Zygote, header: Header<Order>, payload: &[u8], mut fds: Vec<Ow
             Ok(UNCAUGHT)
         }
         Err(panic) => {
-            let message = panic
-                .downcast_ref::<String>()
-                .cloned()
-                .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
-                .unwrap_or_default();
+            let message = panic_message(&*panic);
             fail(replies, slot, "panic", message)?;
             Ok(UNCAUGHT)
         }
     }
+}
+
+/// Where a panic does not unwind, the hook is the last that runs: it tells the error and leaves as after any other.
+fn leave_by_panic_hook(replies: Arc<OwnedFd>, slot: (u32, u64)) {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        before(info);
+        // If the channel fails there is nobody left to tell.
+        let _ = fail(replies.as_fd(), slot, "panic", panic_message(info.payload()));
+        let _ = io::stdout().flush();
+        exit_now(UNCAUGHT)
+    }));
+}
+
+fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or_default().to_owned()
 }
 
 fn fail(replies: std::os::fd::BorrowedFd<'_>, slot: (u32, u64), class: &str, message: String) -> io::Result<()> {

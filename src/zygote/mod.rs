@@ -20,11 +20,12 @@ mod child;
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::sys::clone::{Fork, exit_now, fork_sibling};
+use crate::sys::clone::{Fork, Forker, exit_now};
 use crate::sys::process::{self, Title};
 use crate::sys::{memfd, seqpacket};
 use crate::wire::channel::{
@@ -48,7 +49,7 @@ pub struct Run {
     entry: String,
     params: Value,
     args: Vec<String>,
-    replies: OwnedFd,
+    replies: Arc<OwnedFd>,
     header: (u32, u64),
 }
 
@@ -82,8 +83,8 @@ impl Run {
 /// A warm process.
 pub struct Zygote {
     config: ZygoteConfig,
-    orders: OwnedFd,
-    replies: OwnedFd,
+    orders: Option<OwnedFd>,
+    replies: Arc<OwnedFd>,
     entries: HashMap<String, Handler>,
     title: Option<Title>,
 }
@@ -111,8 +112,8 @@ impl Zygote {
         let title = Title::find();
         Ok(Zygote {
             config,
-            orders: process::inherited(ORDERS_FD)?,
-            replies: process::inherited(REPLIES_FD)?,
+            orders: Some(process::inherited(ORDERS_FD)?),
+            replies: Arc::new(process::inherited(REPLIES_FD)?),
             entries: HashMap::new(),
             title,
         })
@@ -130,8 +131,9 @@ impl Zygote {
 
     /// Says that the preload is done, and obeys orders until the master lets go. Never returns: neither in the
     /// zygote nor in a child.
-    pub fn serve(self) -> ! {
-        let code = match self.obey() {
+    pub fn serve(mut self) -> ! {
+        let orders = self.orders.take();
+        let code = match orders.map_or(Ok(()), |orders| self.obey(orders)) {
             Ok(()) => 0,
             Err(e) => {
                 eprintln!("preforkd: zygote {}: {e}", self.config.pool);
@@ -141,19 +143,20 @@ impl Zygote {
         exit_now(code)
     }
 
-    fn obey(&self) -> io::Result<()> {
+    fn obey(&self, orders: OwnedFd) -> io::Result<()> {
         self.show(&format!("zygote #{}", self.config.generation));
         let info = ReadyInfo { runtime: "native".into(), via: Some("clone".into()), warnings: Vec::new() };
         reply(self.replies.as_fd(), Reply::Ready, (0, 0), Some(&info))?;
+        let forker = Forker::new();
         let mut forks = [(0u32, 0u64, 0u32); REMEMBERED];
         let mut next = 0;
         let mut buffer = vec![0; MESSAGE_MAX].into_boxed_slice();
         loop {
-            let (len, extra) = seqpacket::receive(self.orders.as_fd(), &mut buffer)?;
+            let (len, extra) = seqpacket::receive(orders.as_fd(), &mut buffer)?;
             if len == 0 {
                 return Ok(());
             }
-            let Ok((header, payload)) = Header::<Order>::decode(&buffer[..len]) else { continue };
+            let Ok((header, _)) = Header::<Order>::decode(&buffer[..len]) else { continue };
             if extra.truncated || extra.fds.len() != header.flags.fd_count() {
                 continue;
             }
@@ -164,8 +167,11 @@ impl Zygote {
                         reply(self.replies.as_fd(), Reply::ForkFailed, slot, Some(&ForkFailed { message, errno }))?;
                         continue;
                     }
-                    match fork_sibling() {
-                        Ok(Fork::Child) => child::run(self, header, payload, extra.fds),
+                    match forker.fork_sibling() {
+                        Ok(Fork::Child) => {
+                            drop(orders);
+                            child::run(self, &forker, buffer, len, extra.fds)
+                        }
                         Ok(Fork::Parent(pid)) => {
                             forks[next % REMEMBERED] = (slot.0, slot.1, pid);
                             next += 1;
