@@ -52,7 +52,7 @@ pub fn refused_start(command: &mut Command) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// What a program says on stdout; `None` where it cannot be had on this machine.
+/// Whether there is such a program.
 pub fn has(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).exists())
