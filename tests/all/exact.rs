@@ -1,0 +1,61 @@
+//! 10,000 runs with random codes and signals: every status exact.
+
+use std::collections::HashMap;
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::{Value, json};
+
+use crate::house::{Daemon, Setup};
+
+const RUNS: usize = 10_000;
+const CONNECTIONS: usize = 8;
+/// Calls under way on a connection at a time.
+const WINDOW: usize = 8;
+/// Those whose default is to end the process; some would dump core, were it not for the limit.
+const DEADLY: [i32; 18] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 26, 34, 64];
+
+#[test]
+fn ten_thousand_runs_end_exactly_as_they_did() {
+    let seed = std::env::var("PREFORKD_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand::random::<u64>);
+    println!("PREFORKD_SEED={seed}");
+    let daemon = Setup::native(json!({"idle": 4, "limits": {"core": 0}})).start();
+    std::thread::scope(|scope| {
+        for n in 0..CONNECTIONS {
+            let daemon = &daemon;
+            scope.spawn(move || runs(daemon, StdRng::seed_from_u64(seed ^ (n as u64)), n));
+        }
+    });
+    let pool = daemon.client().pool("fixture");
+    assert_eq!((&pool["runs_total"], &pool["running"], &pool["queued"]), (&json!(RUNS), &json!(0), &json!(0)));
+    assert_eq!(daemon.info()["counts"]["dropped_messages"], 0);
+}
+
+fn runs(daemon: &Daemon, mut random: StdRng, n: usize) {
+    let mut client = if n % 2 == 0 { daemon.tcp() } else { daemon.client() };
+    let mut expected: HashMap<u64, (String, Value, Value)> = HashMap::new();
+    let mut sent = 0;
+    while sent < RUNS / CONNECTIONS || !expected.is_empty() {
+        while sent < RUNS / CONNECTIONS && expected.len() < WINDOW {
+            let id = format!("{n}-{sent}");
+            sent += 1;
+            let (entry, params, code, signal) = if random.random_ratio(1, 4) {
+                let signal = DEADLY[random.random_range(0..DEADLY.len())];
+                ("signal", json!({"signal": signal}), Value::Null, json!(signal))
+            } else {
+                let code: u8 = random.random();
+                ("exit", json!({"code": code}), json!(code), Value::Null)
+            };
+            let call = client.send("run", json!({"entry": entry, "params": params, "id": id, "wait": true}));
+            expected.insert(call, (id, code, signal));
+        }
+        let answer = client.line();
+        let call = answer["id"].as_u64().unwrap();
+        let (id, code, signal) = expected.remove(&call).expect("an answer to something asked");
+        let status = &answer["result"];
+        assert_eq!(
+            (&status["id"], &status["state"], &status["exit_code"], &status["signal"], &status["core_dumped"]),
+            (&json!(id), &json!("exited"), &code, &signal, &json!(false)),
+            "{answer}"
+        );
+    }
+}
