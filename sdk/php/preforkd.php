@@ -563,7 +563,12 @@ namespace Preforkd {
             $flags = \strlen($payload) > INLINE ? MEMFD : 0;
             $message = ['iov' => [\pack('vv', $type, $flags) . $tag . ($flags ? '' : $payload)]];
             if ($flags) {
-                $file = \tmpfile();
+                // In memory, where there is a place for it: the master takes nothing that a slow disk could hold it up with.
+                $path = @\tempnam(\is_writable('/dev/shm') ? '/dev/shm' : \sys_get_temp_dir(), 'preforkd-');
+                $file = $path === false ? false : @\fopen($path, 'w+b');
+                if ($path !== false) {
+                    @\unlink($path);
+                }
                 if ($file === false || \fwrite($file, $payload) !== \strlen($payload)) {
                     return false;
                 }

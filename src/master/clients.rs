@@ -334,10 +334,9 @@ impl Master {
     }
 
     fn close_if_done(&mut self, token: Token) {
-        if let Some(c) = self.sources.connection(token)
-            && c.unwritten() == 0
-            && (c.closing || c.pending == 0 && (c.last || c.eof && !c.paused && !c.penalty))
-        {
+        let Some(c) = self.sources.connection(token) else { return };
+        let answered = c.pending == 0 && (c.last || c.eof && !c.paused && !c.penalty);
+        if c.gone && c.eof || c.unwritten() == 0 && (c.closing || answered) {
             self.close(token);
         }
     }

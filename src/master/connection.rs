@@ -43,6 +43,8 @@ pub struct Connection {
     pub dirty: bool,
     /// It has sent everything it will.
     pub eof: bool,
+    /// It is not there any more; what it has sent still counts.
+    pub gone: bool,
     /// Close it once everything is written.
     pub closing: bool,
     /// No more lines are looked at; close it once everything is answered.
@@ -86,6 +88,7 @@ impl Connection {
             first: true,
             dirty: false,
             eof: false,
+            gone: false,
             closing: false,
             last: false,
             paused: false,

@@ -185,9 +185,10 @@ impl Master {
                         let (pool, generation) = (*pool, *generation);
                         self.replies(pool, generation);
                     }
-                    Some(Source::Connection(_)) if event.is_write_closed() || event.is_error() => self.close(token),
-                    Some(Source::Connection(_)) => {
-                        self.client_event(token, event.is_readable(), event.is_writable(), event.is_read_closed());
+                    Some(Source::Connection(connection)) => {
+                        connection.gone |= event.is_write_closed() || event.is_error();
+                        let (readable, ended) = (event.is_readable(), event.is_read_closed());
+                        self.client_event(token, readable || ended, event.is_writable(), ended);
                     }
                     Some(Source::Listener(index)) => {
                         let index = *index;
