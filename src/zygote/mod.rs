@@ -163,10 +163,20 @@ impl Zygote {
                 return Ok(());
             }
             let Ok((header, _)) = Header::<Order>::decode(&buffer[..len]) else { continue };
+            let slot = (header.slot, header.nonce);
             if extra.truncated || extra.fds.len() != header.flags.fd_count() {
+                // Descriptors that did not come: this process has no room for more.
+                if header.kind == Order::Fork {
+                    let message = "the zygote has no file descriptors left for the run's".to_owned();
+                    reply(
+                        self.replies.as_fd(),
+                        Reply::ForkFailed,
+                        slot,
+                        Some(&ForkFailed { message, errno: Some(24) }),
+                    )?;
+                }
                 continue;
             }
-            let slot = (header.slot, header.nonce);
             match header.kind {
                 Order::Fork => {
                     if let Err((message, errno)) = self.may_fork() {
