@@ -2,6 +2,7 @@
 
 mod duplicates;
 mod exact;
+mod faults;
 mod golden;
 mod house;
 mod keep;
