@@ -1,7 +1,9 @@
 //! The integration tests: real daemons, real zygotes in PHP, Python and Rust. A file a subject; one binary, so that it links once.
 
+mod cli;
 mod duplicates;
 mod exact;
+mod faults;
 mod golden;
 mod house;
 mod keep;

@@ -135,6 +135,8 @@ impl Daemon {
     /// As a power cut would: everything of it is killed. The folder stays, for another one.
     pub fn crash(mut self) -> Setup {
         self.abandoned = true;
+        // All at once, so that nobody tidies up after another.
+        descendants(self.child.id()).iter().for_each(|p| p.signal(Signal::SIGSTOP));
         self.kill_all();
         let pools = std::mem::take(&mut self.setup.pools);
         let root = std::mem::replace(&mut self.setup.root, tempfile::tempdir().unwrap());

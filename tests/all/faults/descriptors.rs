@@ -1,0 +1,88 @@
+//! Descriptors run out: in the master, and in a zygote.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::house::{Client, Setup, eventually, machine, processes};
+
+#[test]
+fn fault_10_more_connections_than_may_be_are_refused_politely_and_later_taken() {
+    let daemon = Setup::native(json!({})).arguments(&["--max-connections", "20"]).start();
+    let address = daemon.address();
+    let mut clients: Vec<Client> = (0..20).map(|_| Client::tcp(address).unwrap()).collect();
+    clients.iter_mut().for_each(|c| drop(c.ok("ping", json!({}))));
+    for _ in 0..5 {
+        let mut refused = Client::tcp(address).unwrap();
+        let said = refused.line();
+        assert_eq!((&said["error"]["code"], &said["id"]), (&json!(-32010), &json!(null)), "{said}");
+        refused.expect_end();
+    }
+    clients.truncate(10);
+    eventually("there is room again", || Client::tcp(address).ok()?.call("ping", json!({})).ok());
+    assert!(daemon.info()["counts"]["refused_connections"].as_u64().unwrap() >= 5);
+}
+
+#[test]
+fn fault_10_a_master_without_descriptors_recovers_by_itself() {
+    let daemon = Setup::native(json!({"idle": 1})).start();
+    let (address, master) = (daemon.address(), daemon.master());
+    let mut old = daemon.client();
+    old.ok("ping", json!({}));
+    let open = processes::fds(master).len();
+    let limit = |number: usize| {
+        let set =
+            machine::run(Command::new("prlimit").args(["--pid", &master.to_string(), &format!("--nofile={number}:")]));
+        assert!(set.status.success(), "{set:?}");
+    };
+    // Below what is open already, so that not one more can be had. The soft limit alone: it may be raised again.
+    limit(open);
+    let before = processes::cpu_ms(master);
+    let started = Instant::now();
+    let mut waiting: Vec<Client> = (0..10).map(|_| Client::tcp(address).unwrap()).collect();
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(processes::cpu_ms(master) - before < 500, "it does not spin: {} ms", processes::cpu_ms(master) - before);
+    assert_eq!(old.ok("ping", json!({}))["version"], env!("CARGO_PKG_VERSION"), "who is in is served");
+    limit(20_000);
+    let mut served = 0;
+    for client in &mut waiting {
+        client.send_raw(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n").ok();
+        match client.try_line() {
+            Ok(Some(line)) if line.contains("version") => served += 1,
+            Ok(Some(line)) => assert!(line.contains("-32010"), "{line}"),
+            Ok(None) => {}
+            Err(e) => panic!("neither served nor refused after {:?}: {e}", started.elapsed()),
+        }
+    }
+    println!("{served} of 10 served, the others refused");
+    assert_eq!(daemon.tcp().run("noop", json!(null))["exit_code"], 0);
+}
+
+#[test]
+fn fault_10_a_zygote_without_descriptors_refuses_and_goes_on() {
+    let daemon = Setup::native(json!({"output": "capture"})).start();
+    let mut client = daemon.client();
+    let zygote = daemon.zygote();
+    let limit = |number: u32| {
+        let set =
+            machine::run(Command::new("prlimit").args(["--pid", &zygote.to_string(), &format!("--nofile={number}:")]));
+        assert!(set.status.success(), "{set:?}");
+    };
+    for room in [5, 6, 7] {
+        limit(room);
+        // The order brings three descriptors (and a memfd): they do not all fit.
+        for params in [json!("x"), json!("x".repeat(100_000))] {
+            let started = Instant::now();
+            let call = client.call("run", json!({"entry": "echo", "params": params, "wait": true}));
+            assert!(started.elapsed() < Duration::from_secs(10));
+            match call {
+                Ok(ended) => assert_eq!(ended["exit_code"], 0, "{room}: {:.300}", ended.to_string()),
+                Err(refusal) => assert_eq!(refusal.kind, "start_failed", "{room}: {refusal:?}"),
+            }
+        }
+    }
+    limit(1000);
+    assert_eq!(client.run("echo", json!("again"))["result"], "again");
+    assert_eq!(daemon.zygote(), zygote, "it is still the same one");
+}

@@ -1,0 +1,12 @@
+//! FAULTS: what goes wrong around a daemon, with real processes. The number is the fault's in the list of faults it survives;
+//! 7 is in `results`, 21 in `kill`, 23 in `output`, 26 in `php` and `python`.
+
+mod clients;
+mod clock;
+mod descriptors;
+mod directory;
+mod exits;
+mod hostile;
+mod limits;
+mod pids;
+mod zygotes;
