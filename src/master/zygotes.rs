@@ -30,6 +30,8 @@ use crate::wire::status::State;
 const SIGKILL: i32 = 9;
 /// A zygote that has served for longer than this is replaced at once when it dies, however often that happens.
 const SHORT_LIFE: Duration = Duration::from_secs(10);
+/// How many short lives in a row make the pool one that is down.
+const DEATHS: u32 = 5;
 
 impl Master {
     /// Brings up the next generation on the pool's own orders.
@@ -215,10 +217,12 @@ impl Master {
             if lived > SHORT_LIFE {
                 pool.reload_backoff.worked();
             }
-            if pool.reload_backoff.failures() == 0 {
-                // The next death without any life in between waits its time.
-                pool.reload_backoff.failed();
-                self.load(index);
+            if pool.reload_backoff.failures() < DEATHS {
+                // At once for the first time; the next deaths without any life in between wait their time, and so do the runs.
+                let first = pool.reload_backoff.failures() == 0;
+                let pause = pool.reload_backoff.failed();
+                let pause = if first { Duration::ZERO } else { pause };
+                self.timers.after(pause, Timer::Load { pool: index });
             } else {
                 self.load_failed(index, format!("the zygote died ({how}) {lived:?} after its start"));
             }
