@@ -237,6 +237,7 @@ impl Master {
                         number,
                         // It is set already; setting it again tells whether it can be.
                         pidfds: seqpacket::vouch(fd.as_fd()).unwrap_or(false),
+                        their_end: 0,
                         replies: fd,
                         zygote: None,
                         ready: None,

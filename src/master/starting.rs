@@ -223,9 +223,13 @@ impl Master {
     }
 
     /// All who could have started this run are gone, and none has said that it did: it waits again.
-    fn send_again(&mut self, index: usize, slot: u32) {
+    pub(super) fn send_again(&mut self, index: usize, slot: u32) {
         let Some(live) = self.runs.live(slot) else { return };
+        info!(self.log, "a run is started again: its zygote died before it had forked it"; "id" => %live.id);
         live.state = State::Queued;
+        let captures = std::mem::take(&mut live.captures);
+        self.drop_captures(slot, captures);
+        let Some(live) = self.runs.live(slot) else { return };
         let number = live.generation;
         self.table.set_queued(slot);
         self.starting -= 1;
@@ -247,9 +251,6 @@ impl Master {
         slots.sort_unstable();
         for (_, slot) in slots.into_iter().rev() {
             if self.runs.live(slot).is_some_and(|l| l.request.is_some()) {
-                info!(self.log, "a run is started again: its zygote died before it had forked it"; "slot" => slot);
-                let captures = self.runs.live(slot).map(|l| std::mem::take(&mut l.captures)).unwrap_or_default();
-                self.drop_captures(slot, captures);
                 self.send_again(index, slot);
             }
         }
@@ -268,6 +269,9 @@ impl Master {
                 child.or_else(run).unwrap_or(0)
             }
         };
+        for child in &mut self.pools[index].idle {
+            child.carried = child.order.0 >= first_unread;
+        }
         let concerned =
             |l: &Live| l.pool == Some(index) && l.state == State::Starting && (l.generation == number || l.carried);
         let slots: Vec<u32> = self.runs.alive().filter(|(_, l)| concerned(l)).map(|(slot, _)| slot).collect();

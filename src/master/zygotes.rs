@@ -28,6 +28,8 @@ use crate::wire::signal::signal_name;
 use crate::wire::status::State;
 
 const SIGKILL: i32 = 9;
+/// The number that the reply channel has in a zygote and its children.
+const REPLIES_FD: i32 = 4;
 /// A zygote that has served for longer than this is replaced at once when it dies, however often that happens.
 const SHORT_LIFE: Duration = Duration::from_secs(10);
 /// How many short lives in a row make the pool one that is down.
@@ -59,6 +61,7 @@ impl Master {
             number,
             replies: started.replies,
             pidfds: started.pidfds,
+            their_end: started.their_end,
             zygote: Some((started.pid, started.handle)),
             ready: None,
             started_at: monotonic_ns(),
@@ -324,7 +327,11 @@ impl Master {
         if self.hung(index, now) {
             return;
         }
-        for (_, order) in late {
+        for (slot, order) in late {
+            if self.never_forked(index, slot) {
+                self.send_again(index, slot);
+                continue;
+            }
             let pool = &self.pools[index];
             if pool.current().is_some()
                 && let Err(e) = send_order(pool.orders.ours.as_fd(), Order::Whois, order.0, order.1)
@@ -387,6 +394,43 @@ impl Master {
 }
 
 impl Master {
+    /// Whether the zygote that had read this run's order died before it forked: none of the keeper's children that hold the
+    /// zygote's channel could be its process. Those that run something are known; those with the title of an idle child are, if there
+    /// are no more of them than idle children that have no request yet. Whatever cannot be looked at could be it.
+    fn never_forked(&mut self, index: usize, slot: u32) -> bool {
+        let Some(live) = self.runs.live(slot).filter(|live| !live.carried && live.request.is_some()) else {
+            return false;
+        };
+        let (number, on_demand) = (live.generation, live.order == (slot, live.nonce));
+        let Some(g) = self.pools[index].generation(number) else { return false };
+        let their_end = g.their_end;
+        if g.zygote.is_some() || their_end == 0 {
+            return false;
+        }
+        let Ok(children) = process::children_of(process::parent()) else { return false };
+        // Whoever was forked is in that list, or has said so: what was said is read now.
+        self.replies(index, number);
+        if self.runs.live(slot).is_none_or(|live| live.state != State::Starting)
+            || self.pools[index].drop_dead_idle().is_err()
+        {
+            return false;
+        }
+        let (mut idle, mut others) = (0, 0);
+        for pid in children {
+            if pid == std::process::id() || self.pids.contains_key(&pid) {
+                continue;
+            }
+            match process::inode_of(pid, REPLIES_FD) {
+                Ok(inode) if inode != their_end => {}
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Ok(_) if process::title_of(pid).is_ok_and(|title| title.ends_with(" idle")) => idle += 1,
+                _ => others += 1,
+            }
+        }
+        let waiting = self.pools[index].idle.iter().filter(|c| c.generation == number && !c.carried).count();
+        others == 0 && (on_demand || idle <= waiting)
+    }
+
     /// Kills a child that a zygote has named. The number is only its word: it must be a child of the keeper's, of the
     /// zygote's user, and nobody that we know otherwise.
     fn kill_silent(&self, index: usize, pid: u32) {

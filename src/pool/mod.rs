@@ -83,6 +83,8 @@ pub struct Generation {
     pub replies: OwnedFd,
     /// Whether the kernel gives a handle on whoever says something there.
     pub pidfds: bool,
+    /// The inode of the end of `replies` that the zygote and its children have; 0: not known.
+    pub their_end: u64,
     /// None once it is dead or was never ours (a former master's).
     pub zygote: Option<(u32, PidFd)>,
     /// What it said when it was ready.
@@ -114,6 +116,8 @@ pub struct IdleChild {
     pub nonce: u64,
     /// The place of its order among all of the pool's, and when it was sent, ns monotonic.
     pub order: (u64, u64),
+    /// The zygote that was to fork it has died before it had read that.
+    pub carried: bool,
     /// Where its request goes.
     pub channel: OwnedFd,
 }
@@ -183,7 +187,8 @@ impl Pool {
             self.next_idle = self.next_idle.wrapping_add(1);
             let generation = self.current.unwrap_or(0);
             let order = (self.next_order(), now);
-            let child = IdleChild { generation, order, number: self.next_idle, nonce: nonce(), channel: ours };
+            let child =
+                IdleChild { generation, order, carried: false, number: self.next_idle, nonce: nonce(), channel: ours };
             let header = Header { kind: Order::Fork, flags: Flags::CHANNEL, slot: child.number, nonce: child.nonce };
             seqpacket::send(self.orders.ours.as_fd(), &[IoSlice::new(&header.encode())], &[theirs.as_fd()], false)?;
             self.idle.push_back(child);

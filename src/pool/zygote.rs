@@ -73,6 +73,8 @@ pub struct Started {
     pub replies: OwnedFd,
     /// Whether the kernel gives a handle on whoever says something there.
     pub pidfds: bool,
+    /// The inode of the end that it and its children have.
+    pub their_end: u64,
 }
 
 /// Why a zygote could not be started.
@@ -103,6 +105,7 @@ pub fn start(pool: &Pool, number: u32, orders: &Orders, outlets: &Outlets) -> Re
     let (replies, theirs) = seqpacket::pair().map_err(prepare)?;
     let pidfds = seqpacket::vouch(replies.as_fd()).map_err(prepare)?;
     seqpacket::set_send_buffer(theirs.as_fd(), CHANNEL_BUFFER).map_err(prepare)?;
+    let their_end = files::inode(theirs.as_fd()).map_err(prepare)?;
     let kit = match pool.runtime {
         Runtime::Php => Some(
             memfd::sealed(concat!("preforkd-", env!("CARGO_PKG_VERSION"), ".php"), PHP_KIT.as_bytes())
@@ -155,7 +158,7 @@ pub fn start(pool: &Pool, number: u32, orders: &Orders, outlets: &Outlets) -> Re
         sibling: true,
     };
     let (pid, handle) = spawn(&program).map_err(|source| StartError::Spawn { pool: pool.name.clone(), source })?;
-    Ok(Started { pid, handle, replies, pidfds })
+    Ok(Started { pid, handle, replies, pidfds, their_end })
 }
 
 fn config(pool: &Pool, generation: u32) -> ZygoteConfig {

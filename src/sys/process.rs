@@ -28,9 +28,25 @@ pub fn keep_inherited_to_ourselves() -> io::Result<()> {
 
 /// Our children that have not been reaped, as `/proc` lists them (CONFIG_PROC_CHILDREN).
 pub fn children() -> Vec<u32> {
-    let me = std::process::id();
-    let text = fs::read_to_string(format!("/proc/{me}/task/{me}/children")).unwrap_or_default();
-    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    children_of(std::process::id()).unwrap_or_default()
+}
+
+/// The same for another process of one thread.
+pub fn children_of(pid: u32) -> io::Result<Vec<u32>> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    Ok(text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect())
+}
+
+/// The inode behind descriptor `fd` of process `pid`; NotFound: it has none of that number.
+pub fn inode_of(pid: u32, fd: i32) -> io::Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(fs::metadata(format!("/proc/{pid}/fd/{fd}"))?.ino())
+}
+
+/// The title that `ps` shows of it.
+pub fn title_of(pid: u32) -> io::Result<String> {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline"))?;
+    Ok(String::from_utf8_lossy(&bytes).trim_end_matches(['\0', ' ']).to_owned())
 }
 
 /// The parent and the owner of a process, as `/proc` shows them; None when there is none of that number.
