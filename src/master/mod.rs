@@ -283,7 +283,7 @@ impl Master {
         if self.phase.is_some() || pool.current().is_none() || pool.no_forks_until.is_some() {
             return;
         }
-        if let Err(e) = pool.refill(|| rand::rng().random()) {
+        if let Err(e) = pool.refill(monotonic_ns(), || rand::rng().random()) {
             warn!(self.log, "asking for idle children"; "pool" => &pool.definition.name, "error" => %e);
             self.pause_forks(index);
         }

@@ -141,6 +141,8 @@ impl Master {
             fork_seq: row.fork_seq,
             asked_at: monotonic_ns(),
             order: (row.slot, row.nonce),
+            ordered: (0, 0),
+            carried: false,
             generation: row.generation,
             process: None,
             waiters: Vec::new(),
@@ -244,6 +246,7 @@ impl Master {
                         orders: None,
                         live: 0,
                         retired: true,
+                        silent: false,
                     });
                     let token = self.sources.add(Source::Replies { pool: index, generation: number });
                     if let Err(e) = self.poll.registry().register(&mut SourceFd(&raw), token, Interest::READABLE) {

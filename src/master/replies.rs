@@ -57,6 +57,10 @@ impl Master {
                 if let Some(g) = self.pools[pool].generation(generation) {
                     let fd = g.replies.as_fd().as_raw_fd();
                     let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+                    g.silent = true;
+                    if g.zygote.is_none() {
+                        self.send_lost_again(pool, generation);
+                    }
                 }
                 break;
             }
@@ -193,6 +197,7 @@ impl Master {
             fork_seq = exit.seq + 1;
         }
         live.fork_seq = fork_seq;
+        live.request = None;
         let assigned = live.generation;
         live.state = State::Running;
         live.generation = generation;

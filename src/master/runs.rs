@@ -97,7 +97,7 @@ pub struct Live {
     pub seq: u64,
     /// As in the table.
     pub state: State,
-    /// What was asked for, until a process has it.
+    /// What was asked for, until it has started.
     pub request: Option<Box<Request>>,
     /// A former master has asked for it, and may have heard of it more than we know.
     pub recovered: bool,
@@ -111,6 +111,10 @@ pub struct Live {
     pub asked_at: u64,
     /// The order its process was made by: its slot and nonce, or the idle child's.
     pub order: (u32, u64),
+    /// The place of that order among all of the pool's, and when it was sent, ns monotonic.
+    pub ordered: (u64, u64),
+    /// The zygote that it was sent to has died before it had read it.
+    pub carried: bool,
     /// The generation it was bound to.
     pub generation: u32,
     /// Its process, once it has said that it started.

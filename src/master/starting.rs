@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
-use slog::{debug, warn};
+use slog::{debug, info, warn};
 
 use super::capture::{self, Capture};
 use super::clients::respond;
@@ -100,6 +100,8 @@ impl Master {
             fork_seq: 0,
             asked_at: 0,
             order: (0, 0),
+            ordered: (0, 0),
+            carried: false,
             generation: 0,
             process: None,
             waiters: vec![Waiter {
@@ -191,8 +193,12 @@ impl Master {
         live.asked_at = monotonic_ns();
         let sent = self.stdio(index, slot, &request).and_then(|stdio| self.send(index, slot, nonce, head, stdio));
         let error = match sent {
-            Ok((order, generation)) => {
-                self.asked(index, slot, order, generation);
+            Ok(sent) => {
+                // Kept: a zygote may die before it has forked.
+                if let Some(live) = self.runs.live(slot) {
+                    live.request = Some(request);
+                }
+                self.asked(index, slot, sent);
                 return true;
             }
             Err(e) => e,
@@ -216,11 +222,76 @@ impl Master {
         }
     }
 
+    /// All who could have started this run are gone, and none has said that it did: it waits again.
+    fn send_again(&mut self, index: usize, slot: u32) {
+        let Some(live) = self.runs.live(slot) else { return };
+        live.state = State::Queued;
+        let number = live.generation;
+        self.table.set_queued(slot);
+        self.starting -= 1;
+        let pool = &mut self.pools[index];
+        pool.starting -= 1;
+        pool.admission.wait_again(slot);
+        pool.untold = true;
+        self.generation_lost_one(index, number);
+        self.busy(index);
+    }
+
+    /// That generation's channel is silent: its runs that have not started never will.
+    pub(super) fn send_lost_again(&mut self, index: usize, number: u32) {
+        let lost =
+            |l: &Live| l.pool == Some(index) && l.state == State::Starting && l.generation == number && !l.carried;
+        let mut slots: Vec<(u64, u32)> =
+            self.runs.alive().filter(|(_, l)| lost(l)).map(|(slot, l)| (l.ordered.0, slot)).collect();
+        // The first that was sent is the first to be sent again.
+        slots.sort_unstable();
+        for (_, slot) in slots.into_iter().rev() {
+            if self.runs.live(slot).is_some_and(|l| l.request.is_some()) {
+                info!(self.log, "a run is started again: its zygote died before it had forked it"; "slot" => slot);
+                let captures = self.runs.live(slot).map(|l| std::mem::take(&mut l.captures)).unwrap_or_default();
+                self.drop_captures(slot, captures);
+                self.send_again(index, slot);
+            }
+        }
+    }
+
+    /// A zygote has died: which of the orders that were sent had it read? Those before the first unread one; the others are the next
+    /// zygote's.
+    pub(super) fn divide_orders(&mut self, index: usize, number: u32) {
+        let pool = &self.pools[index];
+        let first_unread = match pool.unread_order() {
+            None => u64::MAX,
+            Some(unread) => {
+                let child = pool.idle.iter().find(|c| (c.number, c.nonce) == unread).map(|c| c.order.0);
+                let run = || self.runs.alive().find(|(_, l)| l.order == unread).map(|(_, l)| l.ordered.0);
+                // One that nobody knows any more: nothing is certain about those before it.
+                child.or_else(run).unwrap_or(0)
+            }
+        };
+        let concerned =
+            |l: &Live| l.pool == Some(index) && l.state == State::Starting && (l.generation == number || l.carried);
+        let slots: Vec<u32> = self.runs.alive().filter(|(_, l)| concerned(l)).map(|(slot, _)| slot).collect();
+        for slot in slots {
+            let Some(live) = self.runs.live(slot) else { continue };
+            let former = live.generation;
+            live.carried = live.ordered.0 >= first_unread;
+            if !live.carried && former != number {
+                live.generation = number;
+                if let Some(g) = self.pools[index].generation(number) {
+                    g.live += 1;
+                }
+                self.generation_lost_one(index, former);
+            }
+        }
+    }
+
     /// A process has been asked for, or has been handed the run.
-    fn asked(&mut self, index: usize, slot: u32, order: (u32, u64), generation: u32) {
+    fn asked(&mut self, index: usize, slot: u32, Sent { order, ordered, generation }: Sent) {
         let Some(live) = self.runs.live(slot) else { return };
         live.state = State::Starting;
         live.order = order;
+        live.ordered = ordered;
+        live.carried = false;
         live.generation = generation;
         self.starting += 1;
         let pool = &mut self.pools[index];
@@ -231,8 +302,7 @@ impl Master {
         self.watch_starts(index);
     }
 
-    /// Sends what is in `scratch` to an idle child, or to the zygote. Returns the order by which the process is known, and its
-    /// generation. The table knows first: whoever reads it after a crash must not take a run that was sent for one that was not.
+    /// Sends what is in `scratch` to an idle child, or to the zygote. The table knows first: whoever reads it after a crash must not take a run that was sent for one that was not.
     fn send(
         &mut self,
         index: usize,
@@ -240,7 +310,7 @@ impl Master {
         nonce: u64,
         head: u64,
         stdio: Option<[OwnedFd; 3]>,
-    ) -> io::Result<((u32, u64), u32)> {
+    ) -> io::Result<Sent> {
         let pool = &mut self.pools[index];
         let stdio = stdio.as_ref().map(|s| [s[0].as_fd(), s[1].as_fd(), s[2].as_fd()]);
         let mut sent = Err(io::ErrorKind::WouldBlock.into());
@@ -249,7 +319,10 @@ impl Master {
             self.table.set_starting(slot, child.generation, nonce, head);
             match send_request(child.channel.as_fd(), Order::Request, slot, nonce, &self.scratch, stdio) {
                 // Our end can go: what lies in the child's stays there.
-                Ok(()) => sent = Ok(((child.number, child.nonce), child.generation)),
+                Ok(()) => {
+                    let order = (child.number, child.nonce);
+                    sent = Ok(Sent { order, ordered: child.order, generation: child.generation });
+                }
                 Err(e) if matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
                     dead.push(child.generation);
                     continue;
@@ -265,7 +338,10 @@ impl Master {
         if let (true, Some(number)) = (is_left, pool.current().map(|g| g.number)) {
             self.table.set_starting(slot, number, nonce, head);
             let to = pool.orders.ours.as_fd();
-            sent = send_request(to, Order::Fork, slot, nonce, &self.scratch, stdio).map(|()| ((slot, nonce), number));
+            sent = send_request(to, Order::Fork, slot, nonce, &self.scratch, stdio).map(|()| {
+                let ordered = (pool.next_order(), monotonic_ns());
+                Sent { order: (slot, nonce), ordered, generation: number }
+            });
         }
         if sent.is_err() {
             self.table.set_queued(slot);
@@ -510,6 +586,13 @@ impl Master {
             self.keep_timer = Some(self.timers.after(wait, Timer::Keep));
         }
     }
+}
+
+/// How a run has been sent to a process.
+struct Sent {
+    order: (u32, u64),
+    ordered: (u64, u64),
+    generation: u32,
 }
 
 /// The name of a run's captured output in the keeper's store.

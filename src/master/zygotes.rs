@@ -21,8 +21,7 @@ use crate::sys::clock::monotonic_ns;
 use crate::sys::pidfd::PidFd;
 use crate::sys::process;
 use crate::sys::reap::How;
-use crate::sys::seqpacket;
-use crate::wire::channel::{ErrorObject, HEADER_LEN, Header, Order, ReadyInfo};
+use crate::wire::channel::{ErrorObject, Order, ReadyInfo};
 use crate::wire::control::ToKeeper;
 use crate::wire::rpc::RpcError;
 use crate::wire::signal::signal_name;
@@ -66,6 +65,7 @@ impl Master {
             orders,
             live: 0,
             retired: false,
+            silent: false,
         });
         let token = self.sources.add(Source::Replies { pool: index, generation: number });
         if let Err(e) = self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE) {
@@ -192,6 +192,13 @@ impl Master {
         let (was_ready, retired) = (g.ready.is_some(), g.retired);
         g.retired = true;
         let reload = g.orders.take().is_some();
+        let silent = g.silent;
+        if !reload {
+            self.divide_orders(index, number);
+        }
+        if silent {
+            self.send_lost_again(index, number);
+        }
         let how = match how {
             How::Exited(code) => format!("exit code {code}"),
             How::Killed(n) | How::Dumped(n) => format!("killed by {}", signal_name(n).unwrap_or("a signal")),
@@ -326,19 +333,10 @@ impl Master {
     /// A zygote that leaves its orders unread is stopped or stuck: it is killed, and the next one reads them.
     fn hung(&mut self, index: usize, now: u64) -> bool {
         let pool = &self.pools[index];
-        let mut head = [0; HEADER_LEN];
-        let unread = match seqpacket::peek(pool.orders.theirs.as_fd(), &mut head) {
-            Ok(Some(n)) if n >= HEADER_LEN => Header::<Order>::decode(&head).ok().map(|(h, _)| (h.slot, h.nonce)),
-            _ => None,
-        };
-        let Some(unread) = unread else { return false };
-        let oldest = self
-            .runs
-            .alive()
-            .filter(|(_, l)| l.order == unread || l.state == State::Starting)
-            .map(|(_, l)| l.asked_at)
-            .min();
-        let waits = oldest.is_some_and(|at| now - at >= HUNG.as_nanos() as u64);
+        let Some(unread) = pool.unread_order() else { return false };
+        let child = pool.idle.iter().find(|c| (c.number, c.nonce) == unread).map(|c| c.order.1);
+        let sent_at = child.or_else(|| self.runs.alive().find(|(_, l)| l.order == unread).map(|(_, l)| l.ordered.1));
+        let waits = sent_at.is_some_and(|at| now - at >= HUNG.as_nanos() as u64);
         let Some((pid, handle)) = pool.current().and_then(|g| g.zygote.as_ref()).filter(|_| waits) else {
             return false;
         };

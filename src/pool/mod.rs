@@ -27,7 +27,7 @@ pub use zygote::{Orders, Outlets, StartError, start};
 use crate::processfile;
 use crate::sys::pidfd::PidFd;
 use crate::sys::{memfd, poll, seqpacket};
-use crate::wire::channel::{Flags, Header, INLINE_MAX, Order, ReadyInfo};
+use crate::wire::channel::{Flags, HEADER_LEN, Header, INLINE_MAX, Order, ReadyInfo};
 use crate::wire::info::PoolState;
 
 /// The pauses between failed preloads.
@@ -71,6 +71,7 @@ pub struct Pool {
     /// Runs taken, and how many of them did not end with 0.
     pub totals: (u64, u64),
     next_idle: u32,
+    orders_sent: u64,
 }
 
 /// A zygote and those forked from it.
@@ -98,6 +99,8 @@ pub struct Generation {
     pub live: u32,
     /// It takes nothing new.
     pub retired: bool,
+    /// Nobody is left who could say anything there, and what was said has been read.
+    pub silent: bool,
 }
 
 /// A child that waits for its one request.
@@ -109,6 +112,8 @@ pub struct IdleChild {
     pub number: u32,
     /// The nonce of its order.
     pub nonce: u64,
+    /// The place of its order among all of the pool's, and when it was sent, ns monotonic.
+    pub order: (u64, u64),
     /// Where its request goes.
     pub channel: OwnedFd,
 }
@@ -133,6 +138,7 @@ impl Pool {
             no_forks_until: None,
             totals: (0, 0),
             next_idle: 0,
+            orders_sent: 0,
             definition,
         })
     }
@@ -171,17 +177,33 @@ impl Pool {
 
     /// Asks the current zygote for idle children until there are as many as wanted. Their channels are made here; that a
     /// child is not forked yet does not matter to whoever sends it a request.
-    pub fn refill(&mut self, mut nonce: impl FnMut() -> u64) -> io::Result<()> {
+    pub fn refill(&mut self, now: u64, mut nonce: impl FnMut() -> u64) -> io::Result<()> {
         while self.idle.len() < self.definition.idle as usize {
             let (ours, theirs) = seqpacket::pair()?;
             self.next_idle = self.next_idle.wrapping_add(1);
             let generation = self.current.unwrap_or(0);
-            let child = IdleChild { generation, number: self.next_idle, nonce: nonce(), channel: ours };
+            let order = (self.next_order(), now);
+            let child = IdleChild { generation, order, number: self.next_idle, nonce: nonce(), channel: ours };
             let header = Header { kind: Order::Fork, flags: Flags::CHANNEL, slot: child.number, nonce: child.nonce };
             seqpacket::send(self.orders.ours.as_fd(), &[IoSlice::new(&header.encode())], &[theirs.as_fd()], false)?;
             self.idle.push_back(child);
         }
         Ok(())
+    }
+
+    /// The place of the next order.
+    pub fn next_order(&mut self) -> u64 {
+        self.orders_sent += 1;
+        self.orders_sent
+    }
+
+    /// The (slot, nonce) of the oldest order that no zygote has read.
+    pub fn unread_order(&self) -> Option<(u32, u64)> {
+        let mut head = [0; HEADER_LEN];
+        match seqpacket::peek(self.orders.theirs.as_fd(), &mut head) {
+            Ok(Some(n)) if n >= HEADER_LEN => Header::<Order>::decode(&head).ok().map(|(h, _)| (h.slot, h.nonce)),
+            _ => None,
+        }
     }
 
     /// Forgets idle children that have died; gives their generations.

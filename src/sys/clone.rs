@@ -15,18 +15,17 @@ pub enum Fork {
 #[derive(Debug)]
 pub struct Forker {
     tid_address: *mut libc::c_int,
-    handled: Vec<libc::c_int>,
-    masked: bool,
 }
 
 impl Forker {
-    /// Looks at the calling process: where glibc keeps its thread id, and which signals are not at their default.
-    /// Call it when nothing of that will change any more.
+    /// Finds where glibc keeps the calling thread's id, and sets all signals to their defaults, unblocked: here once instead of
+    /// in each child. Whatever handled them must not be needed any more.
     pub fn new() -> Forker {
         let mut tid_address: *mut libc::c_int = std::ptr::null_mut();
         // SAFETY: prctl writes one pointer to the live variable. Without CONFIG_CHECKPOINT_RESTORE it fails, and it stays null.
         unsafe { libc::prctl(libc::PR_GET_TID_ADDRESS, &raw mut tid_address) };
-        Forker { tid_address, handled: super::signals::not_default(), masked: super::signals::any_blocked() }
+        super::signals::reset_all();
+        Forker { tid_address }
     }
 
     /// Forks with `CLONE_PARENT`: the child's parent is the caller's parent, which gets its SIGCHLD and its status.
@@ -53,13 +52,12 @@ impl Forker {
             _ => Err(io::Error::last_os_error()),
         }
     }
+}
 
-    /// What the child does first: a session of its own, signals at their defaults. (Timers are not inherited by a fork.)
-    pub fn become_run(&self) {
-        super::signals::reset(&self.handled, self.masked);
-        // SAFETY: no arguments. It cannot fail in a process that has just been forked, which leads no group.
-        unsafe { libc::setsid() };
-    }
+/// What a child does first: a session of its own. (Timers are not inherited by a fork.)
+pub fn become_run() {
+    // SAFETY: no arguments. It cannot fail in a process that has just been forked, which leads no group.
+    unsafe { libc::setsid() };
 }
 
 impl Default for Forker {

@@ -65,49 +65,13 @@ impl AsFd for Signals {
 /// Everything unblocked and at its default: what a freshly exec'd program expects. Async-signal-safe. SIGKILL and SIGSTOP
 /// cannot be set and are passed over.
 pub(super) fn reset_all() {
-    (1..=64).for_each(set_default);
-    unblock_all();
-}
-
-/// The same for those that [`not_default`] and [`any_blocked`] have found.
-pub(super) fn reset(handled: &[libc::c_int], masked: bool) {
-    handled.iter().copied().for_each(set_default);
-    if masked {
-        unblock_all();
+    for n in 1..=64 {
+        // SAFETY: setting a disposition to SIG_DFL takes no handler of ours; errors (KILL, STOP, the two
+        // that glibc keeps to itself) change nothing.
+        unsafe { libc::signal(n, libc::SIG_DFL) };
     }
-}
-
-fn set_default(n: libc::c_int) {
-    // SAFETY: setting a disposition to SIG_DFL takes no handler of ours; errors (KILL, STOP, the two
-    // that glibc keeps to itself) change nothing.
-    unsafe { libc::signal(n, libc::SIG_DFL) };
-}
-
-fn unblock_all() {
     // Cannot fail for a valid `how`; nothing could be done here either.
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
-}
-
-/// The signals of this process that are handled or ignored.
-pub(super) fn not_default() -> Vec<libc::c_int> {
-    (1..=64)
-        .filter(|&n| {
-            // SAFETY: all-zero is a valid sigaction; a null new action only asks for the old one.
-            let mut old: libc::sigaction = unsafe { std::mem::zeroed() };
-            // SAFETY: as above; `old` lives.
-            let known = unsafe { libc::sigaction(n, std::ptr::null(), &mut old) } == 0;
-            known && old.sa_sigaction != libc::SIG_DFL
-        })
-        .collect()
-}
-
-/// Whether this thread blocks any signal.
-pub(super) fn any_blocked() -> bool {
-    let mut mask = SigSet::empty();
-    match sigprocmask(SigmaskHow::SIG_BLOCK, None, Some(&mut mask)) {
-        Ok(()) => mask.iter().next().is_some(),
-        Err(_) => true,
-    }
 }
 
 /// Ignores these; SIGPIPE then is an error of `write` instead of a death.

@@ -5,11 +5,12 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use serde_json::Value;
 
 use super::{Run, Zygote, reply, send};
-use crate::sys::clone::{Forker, exit_now};
+use crate::sys::clone::{become_run, exit_now};
 use crate::sys::{memfd, process, seqpacket};
 use crate::wire::channel::{ChildRequest, ErrorObject, Flags, Header, Order, RESULT_MAX, Refused, RefusedCode, Reply};
 
@@ -20,8 +21,8 @@ const REQUEST_MAX: usize = 1 << 30;
 
 /// Everything a child does. The zygote's memory is left as it is: no destructor runs. `buffer` holds the order in its first
 /// `len` bytes; a request that comes later goes into it too, since its pages have been touched already.
-pub(super) fn run(zygote: &Zygote, forker: &Forker, mut buffer: Box<[u8]>, len: usize, fds: Vec<OwnedFd>) -> ! {
-    forker.become_run();
+pub(super) fn run(zygote: &Zygote, mut buffer: Box<[u8]>, len: usize, fds: Vec<OwnedFd>) -> ! {
+    become_run();
     if let Some(seconds) = zygote.config.cpu_time {
         let _ = process::limit_cpu(seconds); // a limit below what was used already cannot be set later either
     }
@@ -91,17 +92,16 @@ fn start(zygote: &Zygote, header: Header<Order>, payload: &[u8], mut fds: Vec<Ow
         Err(e) => return refuse(replies, slot, RefusedCode::Error, format!("the params cannot be read: {e}")),
     };
     let run = Run {
-        id: request.id.into_owned(),
-        entry: request.entry.into_owned(),
+        id: request.id,
+        entry: request.entry,
         params,
         args: request.args.map(Cow::into_owned).unwrap_or_default(),
-        replies: Arc::clone(&zygote.replies),
+        replies,
         header: slot,
     };
     reply::<()>(replies, Reply::Started, slot, None)?;
-    if cfg!(panic = "abort") {
-        leave_by_panic_hook(Arc::clone(&zygote.replies), slot);
-    }
+    SLOT.store(slot.0, Ordering::Relaxed);
+    NONCE.store(slot.1, Ordering::Relaxed);
     // A panic is an error of the run as any other; nothing of this process is used afterwards but its channels.
     let outcome = catch_unwind(AssertUnwindSafe(|| handler(&run)));
     match outcome {
@@ -129,15 +129,22 @@ fn start(zygote: &Zygote, header: Header<Order>, payload: &[u8], mut fds: Vec<Ow
     }
 }
 
+/// The run of this process, for the panic hook; a nonce of 0 is a zygote's.
+static SLOT: AtomicU32 = AtomicU32::new(0);
+static NONCE: AtomicU64 = AtomicU64::new(0);
+
 /// Where a panic does not unwind, the hook is the last that runs: it tells the error and leaves as after any other.
-fn leave_by_panic_hook(replies: Arc<OwnedFd>, slot: (u32, u64)) {
+pub(super) fn leave_by_panic_hook(replies: Arc<OwnedFd>) {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         before(info);
-        // If the channel fails there is nobody left to tell.
-        let _ = fail(replies.as_fd(), slot, "panic", panic_message(info.payload()));
-        let _ = io::stdout().flush();
-        exit_now(UNCAUGHT)
+        let slot = (SLOT.load(Ordering::Relaxed), NONCE.load(Ordering::Relaxed));
+        if slot.1 != 0 {
+            // If the channel fails there is nobody left to tell.
+            let _ = fail(replies.as_fd(), slot, "panic", panic_message(info.payload()));
+            let _ = io::stdout().flush();
+            exit_now(UNCAUGHT)
+        }
     }));
 }
 

@@ -17,9 +17,10 @@
 
 mod child;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, IoSlice, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -40,20 +41,20 @@ const REMEMBERED: usize = 256;
 
 /// What an entry returns: its result, or an error, which becomes the status's `error` and exit code 255.
 pub type Outcome = Result<Value, Box<dyn std::error::Error>>;
-type Handler = Box<dyn Fn(&Run) -> Outcome>;
+type Handler = Box<dyn Fn(&Run<'_>) -> Outcome>;
 
 /// What a run was asked with.
 #[derive(Debug)]
-pub struct Run {
-    id: String,
-    entry: String,
+pub struct Run<'a> {
+    id: Cow<'a, str>,
+    entry: Cow<'a, str>,
     params: Value,
     args: Vec<String>,
-    replies: Arc<OwnedFd>,
+    replies: BorrowedFd<'a>,
     header: (u32, u64),
 }
 
-impl Run {
+impl Run<'_> {
     /// The run's id.
     pub fn id(&self) -> &str {
         &self.id
@@ -76,7 +77,7 @@ impl Run {
 
     /// Tells the master how far it has come; it keeps the latest.
     pub fn progress(&self, value: &Value) -> io::Result<()> {
-        reply(self.replies.as_fd(), Reply::Progress, self.header, Some(value))
+        reply(self.replies, Reply::Progress, self.header, Some(value))
     }
 }
 
@@ -125,7 +126,7 @@ impl Zygote {
     }
 
     /// Registers what runs under `name`.
-    pub fn entry(&mut self, name: &str, handler: impl Fn(&Run) -> Outcome + 'static) {
+    pub fn entry(&mut self, name: &str, handler: impl Fn(&Run<'_>) -> Outcome + 'static) {
         self.entries.insert(name.to_owned(), Box::new(handler));
     }
 
@@ -148,6 +149,11 @@ impl Zygote {
         let info = ReadyInfo { runtime: "native".into(), via: Some("clone".into()), warnings: Vec::new() };
         reply(self.replies.as_fd(), Reply::Ready, (0, 0), Some(&info))?;
         let forker = Forker::new();
+        // What a child would have to make first, made once: the buffer of stdout, and what is done with a panic.
+        io::stdout().flush()?;
+        if cfg!(panic = "abort") {
+            child::leave_by_panic_hook(Arc::clone(&self.replies));
+        }
         let mut forks = [(0u32, 0u64, 0u32); REMEMBERED];
         let mut next = 0;
         let mut buffer = vec![0; MESSAGE_MAX].into_boxed_slice();
@@ -157,10 +163,20 @@ impl Zygote {
                 return Ok(());
             }
             let Ok((header, _)) = Header::<Order>::decode(&buffer[..len]) else { continue };
+            let slot = (header.slot, header.nonce);
             if extra.truncated || extra.fds.len() != header.flags.fd_count() {
+                // Descriptors that did not come: this process has no room for more.
+                if header.kind == Order::Fork {
+                    let message = "the zygote has no file descriptors left for the run's".to_owned();
+                    reply(
+                        self.replies.as_fd(),
+                        Reply::ForkFailed,
+                        slot,
+                        Some(&ForkFailed { message, errno: Some(24) }),
+                    )?;
+                }
                 continue;
             }
-            let slot = (header.slot, header.nonce);
             match header.kind {
                 Order::Fork => {
                     if let Err((message, errno)) = self.may_fork() {
@@ -170,7 +186,7 @@ impl Zygote {
                     match forker.fork_sibling() {
                         Ok(Fork::Child) => {
                             drop(orders);
-                            child::run(self, &forker, buffer, len, extra.fds)
+                            child::run(self, buffer, len, extra.fds)
                         }
                         Ok(Fork::Parent(pid)) => {
                             forks[next % REMEMBERED] = (slot.0, slot.1, pid);
@@ -215,7 +231,7 @@ impl Zygote {
 
 /// Sends one reply; a payload beyond what a message holds goes by memfd.
 fn reply<T: Serialize + ?Sized>(
-    replies: std::os::fd::BorrowedFd<'_>,
+    replies: BorrowedFd<'_>,
     kind: Reply,
     (slot, nonce): (u32, u64),
     payload: Option<&T>,
@@ -224,7 +240,7 @@ fn reply<T: Serialize + ?Sized>(
     send(replies, Header { kind, flags: Flags::NONE, slot, nonce }, &payload)
 }
 
-fn send<K: Kind>(to: std::os::fd::BorrowedFd<'_>, mut header: Header<K>, payload: &[u8]) -> io::Result<()> {
+fn send<K: Kind>(to: BorrowedFd<'_>, mut header: Header<K>, payload: &[u8]) -> io::Result<()> {
     if payload.len() <= INLINE_MAX {
         return seqpacket::send(to, &[IoSlice::new(&header.encode()), IoSlice::new(payload)], &[], true);
     }
