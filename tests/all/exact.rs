@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
-use crate::house::{Daemon, Setup};
+use crate::house::{Daemon, Setup, eventually, processes};
 
 const RUNS: usize = 10_000;
 const CONNECTIONS: usize = 8;
@@ -19,23 +19,31 @@ fn ten_thousand_runs_end_exactly_as_they_did() {
     let seed = std::env::var("PREFORKD_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand::random::<u64>);
     println!("PREFORKD_SEED={seed}");
     let daemon = Setup::native(json!({"idle": 4, "limits": {"core": 0}})).start();
+    runs(&daemon, StdRng::seed_from_u64(seed), CONNECTIONS, 50);
+    let open = |pid: u32| processes::fds(pid).len();
+    let (master, zygote) = (daemon.master(), daemon.zygote());
+    let before = [open(daemon.pid()), open(master), open(zygote)];
     std::thread::scope(|scope| {
         for n in 0..CONNECTIONS {
             let daemon = &daemon;
-            scope.spawn(move || runs(daemon, StdRng::seed_from_u64(seed ^ (n as u64)), n));
+            scope.spawn(move || runs(daemon, StdRng::seed_from_u64(seed ^ (n as u64)), n, RUNS / CONNECTIONS));
         }
     });
     let pool = daemon.client().pool("fixture");
-    assert_eq!((&pool["runs_total"], &pool["running"], &pool["queued"]), (&json!(RUNS), &json!(0), &json!(0)));
+    assert_eq!((&pool["runs_total"], &pool["running"], &pool["queued"]), (&json!(RUNS + 50), &json!(0), &json!(0)));
     assert_eq!(daemon.info()["counts"]["dropped_messages"], 0);
+    eventually("no descriptor has been left open", || {
+        let now = [open(daemon.pid()), open(master), open(zygote)];
+        now.iter().zip(&before).all(|(now, before)| now <= before).then_some(())
+    });
 }
 
-fn runs(daemon: &Daemon, mut random: StdRng, n: usize) {
-    let mut client = if n % 2 == 0 { daemon.tcp() } else { daemon.client() };
+fn runs(daemon: &Daemon, mut random: StdRng, n: usize, count: usize) {
+    let mut client = if n.is_multiple_of(2) { daemon.tcp() } else { daemon.client() };
     let mut expected: HashMap<u64, (String, Value, Value)> = HashMap::new();
     let mut sent = 0;
-    while sent < RUNS / CONNECTIONS || !expected.is_empty() {
-        while sent < RUNS / CONNECTIONS && expected.len() < WINDOW {
+    while sent < count || !expected.is_empty() {
+        while sent < count && expected.len() < WINDOW {
             let id = format!("{n}-{sent}");
             sent += 1;
             let (entry, params, code, signal) = if random.random_ratio(1, 4) {

@@ -1,6 +1,7 @@
 //! The integration tests: real daemons, real zygotes in PHP, Python and Rust. A file a subject; one binary, so that it links once.
 
 mod cli;
+mod cli_refusals;
 mod duplicates;
 mod exact;
 mod faults;
@@ -14,10 +15,12 @@ mod php;
 mod php_refusals;
 mod python;
 mod queue;
+mod quiet;
 mod reload;
 mod results;
 mod run;
 mod security;
 mod shutdown;
 mod timeouts;
+mod tokens;
 mod wait;

@@ -14,7 +14,7 @@ def hook():
     HOOKS.append(os.getpid())
 os.register_at_fork(after_in_child=lambda: HOOKS.append("at_fork"))
 def echo(params): return params
-def where(params): return [LOADED != os.getpid(), os.getpid() in HOOKS, "at_fork" in HOOKS, os.getppid()]
+def where(params): return [LOADED != os.getpid(), os.getpid() in HOOKS, "at_fork" in HOOKS]
 def fail(params): raise KeyError("no such customer")
 def leave(params): sys.exit(params)
 def say(params):
@@ -81,7 +81,7 @@ pub fn app(keys: Value) -> Setup {
 
 #[test]
 fn entries_of_every_kind_give_their_results() {
-    every_way(&json!({}), |daemon, client, way| {
+    every_way(&json!({}), |_, client, way| {
         let mut result = |entry: &str, params: Value| {
             let ended = client.run(entry, params);
             assert_eq!((&ended["exit_code"], &ended["error"]), (&json!(0), &Value::Null), "{way} {entry}: {ended}");
@@ -93,7 +93,7 @@ fn entries_of_every_kind_give_their_results() {
         assert_eq!(result("boot:soon", json!("s")), "s", "{way}");
         assert_eq!(result("package.jobs:work", json!(2)), json!(["work", 2]), "{way}: not preloaded");
         assert_eq!(result("boot:thread", json!(null)), json!([5]), "{way}");
-        assert_eq!(result("boot:where", json!(null)), json!([true, true, true, daemon.pid()]), "{way}");
+        assert_eq!(result("boot:where", json!(null)), json!([true, true, true]), "{way}");
         assert_eq!(result("boot:env", json!("POOL_VAR")), "pool", "{way}");
         assert_eq!(result("boot:env", json!("PREFORKD_ZYGOTE")), Value::Null, "{way}");
         let none = client.ok("run", json!({"entry": "boot:echo", "wait": true}));
@@ -221,7 +221,8 @@ fn titles_tell_pool_and_entry_and_never_params_and_descriptors_are_few() {
             json!({"entry": "boot:pause", "params": 60, "id": "t", "env": {"TOKEN": "s3cret"}, "stdin": "s3cret"});
         let pid = client.ok("run", run)["pid"].as_u64().unwrap() as u32;
         assert_eq!(processes::title(pid), "preforkd: app boot:pause", "{way}");
-        assert_eq!(processes::parent(pid), Some(daemon.pid()), "{way}: the keeper is the parent");
+        // After two forks the one in the middle may need a moment to leave.
+        eventually("the keeper is the parent", || (processes::parent(pid) == Some(daemon.pid())).then_some(()));
         assert_eq!(processes::fds(pid), [0, 1, 2, 4], "{way}");
         client.ok("kill", json!({"id": "t", "signal": "KILL"}));
         assert_eq!(client.wait("t")["signal"], 9);

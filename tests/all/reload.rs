@@ -15,7 +15,11 @@ fn new_runs_come_from_the_new_generation_and_old_ones_finish() {
         let old = client.pool("app");
         client.start("job:slow", json!(1.5), "old");
         assert_eq!(client.run("job:version", json!(null))["result"], 1);
-        std::fs::write(daemon.path().join("app/job.py"), VERSION.replace("VERSION = 1", "VERSION = 2")).unwrap();
+        std::fs::write(
+            daemon.path().join("app/job.py"),
+            VERSION.replace("VERSION = 1", "VERSION = 2  # Python compares size and seconds"),
+        )
+        .unwrap();
         let new = client.ok("reload", json!({"name": "app"}));
         assert_eq!((&new["generation"], &new["state"], &new["error"]), (&json!(2), &json!("ready"), &json!(null)));
         assert_ne!(new["zygote_pid"], old["zygote_pid"]);
@@ -46,7 +50,11 @@ fn a_reload_that_fails_leaves_the_old_generation() {
     );
     assert!(pool["error"].as_str().is_some_and(|e| e.contains("not today")), "{pool}");
     assert_eq!(client.run("job:version", json!(null))["result"], 1);
-    std::fs::write(daemon.path().join("app/job.py"), VERSION.replace("VERSION = 1", "VERSION = 3")).unwrap();
+    std::fs::write(
+        daemon.path().join("app/job.py"),
+        VERSION.replace("VERSION = 1", "VERSION = 3  # and once more, longer"),
+    )
+    .unwrap();
     assert_eq!(client.ok("reload", json!({"name": "app"}))["error"], json!(null));
     assert_eq!(client.run("job:version", json!(null))["result"], 3);
     assert_eq!(client.refused("reload", json!({"name": "nobody"})).kind, "pool_not_found");

@@ -3,12 +3,12 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::house::{Client, Daemon, Setup, eventually, machine, native, processes, within};
+use crate::house::{Daemon, Setup, eventually, machine, native, processes, within};
 
 /// Some user who is neither root nor us.
 const STRANGER: u32 = 64_123;
@@ -44,12 +44,12 @@ fn as_stranger(program: &str) -> Command {
 }
 
 /// What a stranger is told.
-fn stranger(place: &str, lines: &[&str]) -> String {
+pub fn stranger(place: &str, lines: &[&str]) -> String {
     let output = machine::run(as_stranger(PYTHON).arg("-c").arg(TALK).arg(place).args(lines));
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-fn no_root(test: &str) -> bool {
+pub fn no_root(test: &str) -> bool {
     if !machine::is_root() {
         machine::skipped(test, "only root can become another user");
     }
@@ -60,7 +60,7 @@ fn runs_total(daemon: &Daemon) -> u64 {
     daemon.info()["counts"]["runs_total"].as_u64().unwrap()
 }
 
-const RUN: &str = r#"{"jsonrpc":"2.0","id":1,"method":"run","params":{"entry":"noop"}}"#;
+pub const RUN: &str = r#"{"jsonrpc":"2.0","id":1,"method":"run","params":{"entry":"noop"}}"#;
 
 #[test]
 fn files_are_the_owners_alone_whatever_the_umask() {
@@ -182,74 +182,6 @@ fn a_socket_that_has_been_closed_is_not_roots() {
         assert_eq!(daemon.info()["counts"]["runs_total"], before, "{close}");
     }
     assert_eq!(daemon.tcp().run("noop", json!(null))["exit_code"], 0);
-}
-
-fn token_file(setup: &Setup, mode: u32) -> String {
-    let path = setup.path().join("tokens");
-    fs::write(&path, "# two\nrun tok-of-run\nadmin tok-of-admin\n").unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-    path.to_str().unwrap().to_owned()
-}
-
-#[test]
-fn tokens_give_roles_and_wrong_ones_cost_time() {
-    if no_root("tokens_give_roles_and_wrong_ones_cost_time") {
-        return;
-    }
-    let setup = Setup::native(json!({}));
-    let tokens = token_file(&setup, 0o600);
-    let daemon = setup.arguments(&["--token-file", &tokens]).start();
-    let place = daemon.address().to_string();
-    let call = |method: &str, params: Value| {
-        json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params}).to_string()
-    };
-    let said = stranger(&place, &["auth tok-of-run", RUN, &call("info", json!({})), "bye"]);
-    assert!(said.contains(r#""error_text":"OK""#) && said.contains("\"running\"") && said.contains("-32001"), "{said}");
-    let said = stranger(&place, &[&call("auth", json!({"token": "tok-of-admin"})), &call("info", json!({})), "bye"]);
-    assert!(said.contains(r#"{"role":"admin"}"#) && said.contains("keeper_pid"), "{said}");
-    // Never less than before.
-    let mut admin = daemon.client();
-    assert_eq!(admin.ok("auth", json!({"token": "tok-of-run"})), json!({"role": "admin"}));
-
-    for wrong in ["tok-of-ru", "tok-of-run2", "TOK-OF-RUN", "run tok-of-run", "\u{0}"] {
-        let started = Instant::now();
-        let mut client = daemon.tcp();
-        let id = client.send("auth", json!({"token": wrong}));
-        admin.ok("ping", json!({}));
-        assert!(started.elapsed() < Duration::from_millis(400), "others are not held up");
-        let refusal = client.receive(id).unwrap_err();
-        assert_eq!(refusal.kind, "unauthenticated", "{wrong:?}");
-        assert!(started.elapsed() >= Duration::from_millis(500), "{wrong:?}: {:?}", started.elapsed());
-    }
-    let said = stranger(&place, &["auth nonsense", RUN, "bye"]);
-    assert!(said.contains("Wrong token") && said.contains("-32000"), "{said}");
-    assert!(!daemon.log().contains("nonsense") && !daemon.log().contains("tok-of"), "{}", daemon.log());
-}
-
-#[test]
-fn a_token_file_for_all_to_read_or_without_tokens_is_refused() {
-    let setup = Setup::native(json!({}));
-    let tokens = token_file(&setup, 0o644);
-    assert!(setup.arguments(&["--token-file", &tokens]).refused().contains("chmod 600"));
-    let setup = Setup::native(json!({}));
-    let tokens = token_file(&setup, 0o600);
-    fs::write(&tokens, "# none\n").unwrap();
-    assert!(setup.arguments(&["--token-file", &tokens]).refused().contains("token"));
-    assert!(Setup::native(json!({})).arguments(&["--token-file", "/no/such/file"]).refused().contains("/no/such/file"));
-}
-
-#[test]
-fn an_address_for_all_needs_tokens() {
-    for address in ["0.0.0.0:0", "[::]:0"] {
-        let said = Setup::native(json!({})).arguments(&["--listen", address]).refused();
-        assert!(said.contains("token") && said.contains(address.rsplit_once(':').unwrap().0), "{said}");
-    }
-    let setup = Setup::native(json!({}));
-    let tokens = token_file(&setup, 0o600);
-    let daemon = setup.arguments(&["--listen", "0.0.0.0:0", "--token-file", &tokens]).start();
-    let port = daemon.address().port();
-    let mut client = Client::tcp(([127, 0, 0, 1], port).into()).unwrap();
-    assert_eq!(client.ok("ping", json!({}))["version"], env!("CARGO_PKG_VERSION"));
 }
 
 #[test]

@@ -61,28 +61,39 @@ fn fault_10_a_master_without_descriptors_recovers_by_itself() {
 
 #[test]
 fn fault_10_a_zygote_without_descriptors_refuses_and_goes_on() {
-    let daemon = Setup::native(json!({"output": "capture"})).start();
-    let mut client = daemon.client();
-    let zygote = daemon.zygote();
-    let limit = |number: u32| {
-        let set =
-            machine::run(Command::new("prlimit").args(["--pid", &zygote.to_string(), &format!("--nofile={number}:")]));
-        assert!(set.status.success(), "{set:?}");
-    };
-    for room in [5, 6, 7] {
-        limit(room);
-        // The order brings three descriptors (and a memfd): they do not all fit.
-        for params in [json!("x"), json!("x".repeat(100_000))] {
-            let started = Instant::now();
-            let call = client.call("run", json!({"entry": "echo", "params": params, "wait": true}));
-            assert!(started.elapsed() < Duration::from_secs(10));
-            match call {
-                Ok(ended) => assert_eq!(ended["exit_code"], 0, "{room}: {:.300}", ended.to_string()),
-                Err(refusal) => assert_eq!(refusal.kind, "start_failed", "{room}: {refusal:?}"),
+    let python = Setup::app("python", &[("job.py", "def echo(params):\n    return params\n")], json!({}));
+    let php = Setup::app(
+        "php",
+        &[("boot.php", "<?php function job_echo($p) { return $p; }")],
+        json!({"preload": "app/boot.php"}),
+    );
+    let native = Setup::native(json!({"output": "capture"}));
+    for (setup, entry) in [(native, "echo"), (python, "job:echo"), (php, "job_echo")] {
+        let daemon = setup.start();
+        let mut client = daemon.client();
+        let zygote = daemon.zygote();
+        let open = processes::fds(zygote).len();
+        let limit = |number: usize| {
+            let pid = zygote.to_string();
+            let set = machine::run(Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={number}:")]));
+            assert!(set.status.success(), "{set:?}");
+        };
+        for room in 0..4 {
+            limit(open + room);
+            // The order brings three descriptors (and a memfd): they do not all fit.
+            for params in [json!("x"), json!("x".repeat(100_000))] {
+                let started = Instant::now();
+                let call = client.call("run", json!({"entry": entry, "params": params, "wait": true}));
+                assert!(started.elapsed() < Duration::from_secs(10), "{entry}, room for {room}");
+                match call {
+                    Ok(ended) => assert_eq!(ended["state"], "exited", "{entry} {room}: {:.300}", ended.to_string()),
+                    Err(refusal) => assert_eq!(refusal.kind, "start_failed", "{entry} {room}: {refusal:?}"),
+                }
             }
         }
+        limit(1000);
+        assert_eq!(client.run(entry, json!("again"))["result"], "again", "{entry}");
+        assert_eq!(daemon.zygote(), zygote, "{entry}: it is still the same one");
+        assert!(processes::fds(zygote).len() <= open, "{entry}: what came of the refused orders is closed");
     }
-    limit(1000);
-    assert_eq!(client.run("echo", json!("again"))["result"], "again");
-    assert_eq!(daemon.zygote(), zygote, "it is still the same one");
 }

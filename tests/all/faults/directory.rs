@@ -3,10 +3,9 @@
 use std::fs;
 use std::os::unix::net::UnixListener;
 
-use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::house::{Setup, machine, processes};
+use crate::house::{Setup, machine};
 
 #[test]
 fn fault_27_a_second_daemon_on_the_folder_is_refused_with_the_firsts_pid() {
@@ -49,27 +48,4 @@ fn fault_27_a_socket_file_of_anothers_making_is_taken_over_or_refused_never_igno
     drop(UnixListener::bind(setup.dir().join("preforkd.sock")).unwrap());
     let daemon = setup.start();
     assert_eq!(daemon.client().run("noop", json!(null))["exit_code"], 0);
-}
-
-#[test]
-fn fault_01_a_killed_master_loses_no_run() {
-    let daemon = Setup::native(json!({"idle": 2})).start();
-    let mut client = daemon.client();
-    let alive = client.start("sleep", json!({"ms": 2500}), "alive");
-    client.ok("run", json!({"entry": "exit", "params": {"code": 5}, "id": "ended", "wait": true}));
-    for round in 0..3 {
-        let master = daemon.master();
-        processes::send(master, Signal::SIGKILL);
-        crate::house::eventually("another master answers", || {
-            let mut client = crate::house::Client::unix(&daemon.socket()).ok()?;
-            (client.call("info", json!({})).ok()?["master_pid"] != json!(master)).then_some(())
-        });
-        let mut client = daemon.client();
-        assert_eq!(client.ok("status", json!({"id": "ended"}))["exit_code"], 5);
-        assert_eq!(client.ok("status", json!({"id": "alive"}))["pid"], alive["pid"]);
-        let code = client.ok("run", json!({"entry": "exit", "params": {"code": round}, "wait": true}));
-        assert_eq!(code["exit_code"], round);
-    }
-    let ended = daemon.client().wait("alive");
-    assert_eq!((&ended["exit_code"], &ended["pid"]), (&json!(0), &alive["pid"]));
 }

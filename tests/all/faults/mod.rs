@@ -8,5 +8,6 @@ mod directory;
 mod exits;
 mod hostile;
 mod limits;
+mod masters;
 mod pids;
 mod zygotes;

@@ -8,7 +8,7 @@ pub mod machine;
 pub mod processes;
 mod setup;
 
-pub use client::{Client, Refusal};
+pub use client::Client;
 pub use daemon::Daemon;
 pub use setup::{Setup, native, preforkd};
 

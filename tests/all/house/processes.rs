@@ -35,10 +35,6 @@ fn stat(pid: u32) -> Option<Stat> {
 }
 
 impl Process {
-    pub fn of(pid: u32) -> Option<Process> {
-        stat(pid).map(|s| Process { pid, started: s.started })
-    }
-
     /// Neither gone nor a zombie.
     pub fn alive(self) -> bool {
         stat(self.pid).is_some_and(|s| s.started == self.started && s.state != 'Z')

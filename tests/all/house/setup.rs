@@ -26,7 +26,6 @@ pub struct Setup {
     pub(super) root: tempfile::TempDir,
     pub(super) pools: Vec<Value>,
     pub(super) arguments: Vec<String>,
-    pub(super) environment: Vec<(String, String)>,
     pub(super) wrapper: Vec<String>,
     pub(super) ready: Duration,
 }
@@ -38,7 +37,6 @@ impl Setup {
             root: tempfile::Builder::new().prefix("preforkd-test-").tempdir().unwrap(),
             pools: Vec::new(),
             arguments: Vec::new(),
-            environment: Vec::new(),
             wrapper: Vec::new(),
             ready: super::PATIENCE,
         }
@@ -77,11 +75,6 @@ impl Setup {
         self
     }
 
-    pub fn env(mut self, name: &str, value: &str) -> Setup {
-        self.environment.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
     /// A program that execs what follows it: `prlimit`, `setpriv`, `unshare`.
     pub fn wrapped(mut self, words: &[&str]) -> Setup {
         self.wrapper.extend(words.iter().map(|w| (*w).to_owned()));
@@ -115,7 +108,6 @@ impl Setup {
             command.args(["--listen", "127.0.0.1:0"]);
         }
         command.args(&self.arguments).env_remove("PREFORKD_DIR").current_dir(self.path());
-        command.envs(self.environment.iter().map(|(k, v)| (k, v)));
         command
     }
 
