@@ -88,7 +88,7 @@ fn style(state: PoolState) -> Style {
     match state {
         PoolState::Ready => Style::Good,
         PoolState::Loading => Style::Waiting,
-        PoolState::Backoff | PoolState::Halted => Style::Bad,
+        PoolState::Backoff => Style::Bad,
     }
 }
 

@@ -102,7 +102,7 @@ pub fn block(terminal: &Terminal, status: &Status, now: u64) -> String {
         }
     }
     for (label, captured) in [("stdout", &status.stdout), ("stderr", &status.stderr)] {
-        if let Some(captured) = captured {
+        if let Some(captured) = captured.as_deref().filter(|text| !text.is_empty()) {
             block.text(label, captured);
         }
     }

@@ -119,7 +119,6 @@ pub enum LockError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::BorrowedFd;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]

@@ -36,8 +36,6 @@ pub enum PoolState {
     Ready,
     /// The preload failed; it is tried again after a while.
     Backoff,
-    /// The preload failed too often; `reload` tries again.
-    Halted,
 }
 
 impl fmt::Display for PoolState {
@@ -46,7 +44,6 @@ impl fmt::Display for PoolState {
             PoolState::Loading => "loading",
             PoolState::Ready => "ready",
             PoolState::Backoff => "backoff",
-            PoolState::Halted => "halted",
         })
     }
 }
