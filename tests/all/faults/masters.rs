@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::house::{Client, Daemon, Setup, eventually, processes};
+use crate::house::{Client, Daemon, Setup, eventually, processes, within};
 
 /// Kills this master and waits until another one answers.
 fn kill(daemon: &Daemon, master: u32) {
@@ -82,8 +82,10 @@ fn stubborn_run(daemon: &Daemon, ran: &std::path::Path, id: &str) -> Value {
     let script = format!("echo {id} >> {}", ran.display());
     let run = json!({"jsonrpc": "2.0", "id": 1, "method": "run",
                      "params": {"entry": "shell", "params": {"script": script}, "id": id, "wait": true}});
-    eventually("the run is answered", || {
+    // One of whom nobody knows whether it started is given up after the time that a preload may take: 30 s.
+    within(Duration::from_secs(40), "the run is answered", || {
         let mut client = Client::unix(&daemon.socket()).ok()?;
+        client.patience(Duration::from_secs(40)).ok()?;
         client.send_raw(format!("{run}\n").as_bytes()).ok()?;
         let line = client.try_line().ok()??;
         let answer: Value = serde_json::from_str(&line).unwrap();
