@@ -2,9 +2,16 @@
 
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use mio::Token;
+use mio::unix::SourceFd;
+
+use super::Master;
+use super::sources::Source;
+use super::starting;
 use crate::sys::seqpacket::set_nonblocking;
+use crate::wire::control::ToKeeper;
 
 /// What is kept of each stream, in bytes.
 pub const KEPT: usize = 64 * 1024;
@@ -74,6 +81,47 @@ impl Capture {
 impl AsFd for Capture {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pipe.as_fd()
+    }
+}
+
+impl Master {
+    pub(super) fn read_capture(&mut self, token: Token) {
+        let Some(capture) = self.sources.capture(token) else { return };
+        match capture.read() {
+            Ok(Some(true)) => {}
+            Ok(None) => self.again_captures.push(token),
+            // Nothing more will come. What has come is fetched at the run's end.
+            Ok(Some(false)) | Err(_) => {
+                let fd = capture.as_fd().as_raw_fd();
+                let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+            }
+        }
+    }
+
+    /// The end of a run's output: stdout and stderr.
+    pub(super) fn finish_captures(&mut self, slot: u32, tokens: Vec<Token>) -> Vec<String> {
+        let captures = self.take_captures(slot, tokens);
+        captures.into_iter().map(|capture| capture.finish()).collect()
+    }
+
+    pub(super) fn drop_captures(&mut self, slot: u32, tokens: Vec<Token>) {
+        drop(self.take_captures(slot, tokens));
+    }
+
+    pub(super) fn take_captures(&mut self, slot: u32, tokens: Vec<Token>) -> Vec<Capture> {
+        if !tokens.is_empty() {
+            self.tell_keeper(&ToKeeper::Drop(starting::capture_name(slot, "out")), None);
+            self.tell_keeper(&ToKeeper::Drop(starting::capture_name(slot, "error")), None);
+        }
+        let mut captures = Vec::new();
+        for token in tokens {
+            if let Some(Source::Capture(capture)) = self.sources.remove(token) {
+                // It may have been at its end, and off the loop, before.
+                let _ = self.poll.registry().deregister(&mut SourceFd(&capture.as_fd().as_raw_fd()));
+                captures.push(*capture);
+            }
+        }
+        captures
     }
 }
 

@@ -9,11 +9,15 @@
 mod capture;
 mod clients;
 mod connection;
+mod ending;
 mod exits;
 mod gate;
+mod keeping;
 mod killing;
 mod listeners;
 mod logging;
+mod lost;
+mod record;
 mod recovery;
 mod replies;
 mod runs;
@@ -23,18 +27,18 @@ mod startup;
 mod stopping;
 mod timers;
 mod verbs;
+mod waiting;
 mod zygotes;
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
-use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::io::{self};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use mio::unix::SourceFd;
 use mio::{Events, Poll, Token};
 use rand::RngExt;
-use slog::{Logger, crit, error, warn};
+use slog::{Logger, crit, warn};
 
 use runs::{Asker, Runs};
 use sources::{Source, Sources};
@@ -48,9 +52,8 @@ use crate::settings::ServeOptions;
 use crate::sys::clock::monotonic_ns;
 use crate::sys::eventfd::EventFd;
 use crate::sys::pidfd::PidFd;
-use crate::sys::seqpacket::{self, Batch};
+use crate::sys::seqpacket::Batch;
 use crate::table::{ExitEntry, RingReader, Table};
-use crate::wire::control::{self, ToKeeper, ToMaster};
 use crate::wire::info::Counts;
 use crate::wire::rpc::RpcError;
 
@@ -60,8 +63,6 @@ const START_CHECK: Duration = Duration::from_secs(1);
 const HUNG: Duration = Duration::from_secs(5);
 /// How long an ended run of a pool that is gone is kept.
 const KEEP_GONE: Duration = Duration::from_secs(24 * 3600);
-/// Between two tries to write the journal anew.
-const COMPACTION_PAUSE: Duration = Duration::from_secs(10);
 /// Events that one turn takes.
 const EVENTS: usize = 1024;
 
@@ -300,133 +301,5 @@ impl Master {
 
     fn pool_index(&self, name: &str) -> Option<usize> {
         self.pool_names.get(name).copied()
-    }
-
-    fn wait_over(&mut self, slot: u32, seq: u64, asker: u64) {
-        let Some(live) = self.runs.live_seq(slot, seq) else { return };
-        if let Some(at) = live.waiters.iter().position(|w| w.number == asker) {
-            let waiter = live.waiters.remove(at);
-            self.tell(slot, waiter);
-        }
-    }
-
-    fn keep_over(&mut self) {
-        self.keep_timer = None;
-        if let Some(next) = self.forget_surplus() {
-            self.forget_after(Duration::from_nanos(next.saturating_sub(monotonic_ns())));
-        }
-    }
-
-    fn read_capture(&mut self, token: Token) {
-        let Some(capture) = self.sources.capture(token) else { return };
-        match capture.read() {
-            Ok(Some(true)) => {}
-            Ok(None) => self.again_captures.push(token),
-            // Nothing more will come. What has come is fetched at the run's end.
-            Ok(Some(false)) | Err(_) => {
-                let fd = capture.as_fd().as_raw_fd();
-                let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
-            }
-        }
-    }
-
-    /// The end of a run's output: stdout and stderr.
-    fn finish_captures(&mut self, slot: u32, tokens: Vec<Token>) -> Vec<String> {
-        let captures = self.take_captures(slot, tokens);
-        captures.into_iter().map(|capture| capture.finish()).collect()
-    }
-
-    fn drop_captures(&mut self, slot: u32, tokens: Vec<Token>) {
-        drop(self.take_captures(slot, tokens));
-    }
-
-    fn take_captures(&mut self, slot: u32, tokens: Vec<Token>) -> Vec<capture::Capture> {
-        if !tokens.is_empty() {
-            self.tell_keeper(&ToKeeper::Drop(starting::capture_name(slot, "out")), None);
-            self.tell_keeper(&ToKeeper::Drop(starting::capture_name(slot, "error")), None);
-        }
-        let mut captures = Vec::new();
-        for token in tokens {
-            if let Some(Source::Capture(capture)) = self.sources.remove(token) {
-                // It may have been at its end, and off the loop, before.
-                let _ = self.poll.registry().deregister(&mut SourceFd(&capture.as_fd().as_raw_fd()));
-                captures.push(*capture);
-            }
-        }
-        captures
-    }
-
-    /// One write for everything that this turn has to remember. What cannot be written stays in memory and is tried again.
-    fn flush_journal(&mut self) {
-        match self.journal.flush() {
-            Ok(()) => self.journal_failed = false,
-            Err(e) if !self.journal_failed => {
-                self.journal_failed = true;
-                error!(self.log, "the journal cannot be written; results live in memory only until it can"; "error" => %e);
-            }
-            Err(_) => {}
-        }
-        if !self.journal_failed && self.journal.wants_compaction() && self.no_compaction_until <= monotonic_ns() {
-            self.no_compaction_until = monotonic_ns() + COMPACTION_PAUSE.as_nanos() as u64;
-            self.compact_journal();
-        }
-    }
-
-    /// False: the keeper has gone.
-    fn keeper_says(&mut self) -> bool {
-        let mut batch = Batch::new(8, control::MAX);
-        loop {
-            let received = match batch.receive(self.keeper.as_fd()) {
-                Ok(received) => received,
-                Err(e) => {
-                    crit!(self.log, "hearing from the keeper"; "error" => %e);
-                    return self.keeper_gone();
-                }
-            };
-            for i in 0..received.messages {
-                match ToMaster::decode(batch.message(i).0) {
-                    Some(ToMaster::Terminate) => self.stop(),
-                    Some(ToMaster::Kill) => self.stop_now(),
-                    Some(ToMaster::Reload) => warn!(
-                        self.log,
-                        "SIGHUP: a reload of the process file is not there yet; `preforkd reload POOL` reloads a pool"
-                    ),
-                    Some(ToMaster::Stored(_) | ToMaster::Begin(_)) | None => {}
-                }
-            }
-            if received.closed {
-                return self.keeper_gone();
-            }
-            if !received.more {
-                return true;
-            }
-        }
-    }
-
-    /// Without a keeper nobody learns how anything ends. Until a daemon can adopt what is left, ending it is the only thing
-    /// that leaves no process unwatched; whatever cannot be known is `unknown` at the next start.
-    fn keeper_gone(&mut self) -> bool {
-        crit!(self.log, "the keeper has died: ending everything; how running runs end cannot be known any more");
-        self.signal_all(9);
-        self.kill_all_leftovers();
-        for pool in &self.pools {
-            for (_, zygote) in pool.generations.iter().filter_map(|g| g.zygote.as_ref()) {
-                let _ = zygote.send(9); // gone already is as good
-            }
-        }
-        let _ = std::fs::remove_file(self.options.dirs.socket());
-        false
-    }
-
-    fn tell_keeper(&self, message: &ToKeeper, fd: Option<BorrowedFd<'_>>) {
-        keep(&self.keeper, message, fd, &self.log);
-    }
-}
-
-/// Says something to the keeper. It always listens, so this waits for room if there is none for a moment.
-fn keep(keeper: &OwnedFd, message: &ToKeeper, fd: Option<BorrowedFd<'_>>, log: &Logger) {
-    let fds: &[BorrowedFd<'_>] = fd.as_slice();
-    if let Err(e) = seqpacket::send(keeper.as_fd(), &[IoSlice::new(&message.encode())], fds, true) {
-        error!(log, "telling the keeper"; "message" => ?message, "error" => %e);
     }
 }

@@ -274,33 +274,3 @@ impl Master {
         }
     }
 }
-
-impl Master {
-    /// A journal that is mostly about the past is written anew.
-    pub(super) fn compact_journal(&mut self) {
-        let mut records = Vec::new();
-        for (slot, live) in self.runs.alive() {
-            if let (Some(request), Some(index), true) = (&live.request, live.pool, live.told)
-                && let Ok(request) = request_json(request)
-            {
-                let pool = self.pools[index].definition.name.clone();
-                let queued_at_ns = self.table.record(slot).map_or(0, |r| r.queued_at);
-                records.push(Journaled::Queued { slot, id: live.id.to_string(), pool, request, queued_at_ns });
-            }
-        }
-        for (slot, id, extra) in self.runs.extras() {
-            records.push(Journaled::Ended {
-                slot,
-                id: id.to_owned(),
-                result: extra.result.clone(),
-                error: extra.error.clone(),
-                stdout: extra.stdout.clone(),
-                stderr: extra.stderr.clone(),
-                timed_out: self.table.record(slot).is_some_and(|r| r.timed_out),
-            });
-        }
-        if let Err(e) = self.journal.compact(records.into_iter()) {
-            warn!(self.log, "writing the journal anew"; "error" => %e);
-        }
-    }
-}

@@ -14,14 +14,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
-use slog::{debug, info, warn};
+use slog::warn;
 
+use super::Master;
 use super::capture::{self, Capture};
-use super::clients::respond;
-use super::runs::{Asker, Extra, Form, Live, Waiter};
+use super::runs::{Asker, Extra, Live, Waiter};
 use super::sources::Source;
 use super::timers::Timer;
-use super::{Master, START_CHECK};
 use crate::journal::RecordRef;
 use crate::pool::{Outlets, Verdict, send_request};
 use crate::processfile;
@@ -29,10 +28,9 @@ use crate::sys::clock::{monotonic_ns, wall_ns};
 use crate::table::Claim;
 use crate::wire::channel::{ChildRequest, Order};
 use crate::wire::control::ToKeeper;
-use crate::wire::phprocksyd;
 use crate::wire::request::{Output, Run as Request};
-use crate::wire::rpc::{self, RpcError};
-use crate::wire::status::{RunError, State};
+use crate::wire::rpc::RpcError;
+use crate::wire::status::State;
 
 /// What may wait for a journal that cannot be written, in bytes, before nothing new is taken.
 const JOURNAL_WAITING: usize = 16 << 20;
@@ -222,78 +220,6 @@ impl Master {
         }
     }
 
-    /// All who could have started this run are gone, and none has said that it did: it waits again.
-    pub(super) fn send_again(&mut self, index: usize, slot: u32) {
-        let Some(live) = self.runs.live(slot) else { return };
-        info!(self.log, "a run is started again: its zygote died before it had forked it"; "id" => %live.id);
-        live.state = State::Queued;
-        let captures = std::mem::take(&mut live.captures);
-        self.drop_captures(slot, captures);
-        let Some(live) = self.runs.live(slot) else { return };
-        let number = live.generation;
-        self.table.set_queued(slot);
-        self.starting -= 1;
-        let pool = &mut self.pools[index];
-        pool.starting -= 1;
-        pool.admission.wait_again(slot);
-        pool.untold = true;
-        self.generation_lost_one(index, number);
-        self.busy(index);
-    }
-
-    /// That generation's channel is silent: its runs that have not started never will.
-    pub(super) fn send_lost_again(&mut self, index: usize, number: u32) {
-        let lost =
-            |l: &Live| l.pool == Some(index) && l.state == State::Starting && l.generation == number && !l.carried;
-        let mut slots: Vec<(u64, u32)> =
-            self.runs.alive().filter(|(_, l)| lost(l)).map(|(slot, l)| (l.ordered.0, slot)).collect();
-        // The first that was sent is the first to be sent again.
-        slots.sort_unstable();
-        for (_, slot) in slots.into_iter().rev() {
-            if self.runs.live(slot).is_some_and(|l| l.recovered) {
-                self.lose(
-                    slot,
-                    "the daemon's master was killed while it started, and nobody is left who could tell more",
-                );
-            } else if self.runs.live(slot).is_some_and(|l| l.request.is_some()) {
-                self.send_again(index, slot);
-            }
-        }
-    }
-
-    /// A zygote has died: which of the orders that were sent had it read? Those before the first unread one; the others are the next
-    /// zygote's.
-    pub(super) fn divide_orders(&mut self, index: usize, number: u32) {
-        let pool = &self.pools[index];
-        let first_unread = match pool.unread_order() {
-            None => u64::MAX,
-            Some(unread) => {
-                let child = pool.idle.iter().find(|c| (c.number, c.nonce) == unread).map(|c| c.order.0);
-                let run = || self.runs.alive().find(|(_, l)| l.order == unread).map(|(_, l)| l.ordered.0);
-                // One that nobody knows any more: nothing is certain about those before it.
-                child.or_else(run).unwrap_or(0)
-            }
-        };
-        for child in &mut self.pools[index].idle {
-            child.carried = child.order.0 >= first_unread;
-        }
-        let concerned =
-            |l: &Live| l.pool == Some(index) && l.state == State::Starting && (l.generation == number || l.carried);
-        let slots: Vec<u32> = self.runs.alive().filter(|(_, l)| concerned(l)).map(|(slot, _)| slot).collect();
-        for slot in slots {
-            let Some(live) = self.runs.live(slot) else { continue };
-            let former = live.generation;
-            live.carried = live.ordered.0 >= first_unread;
-            if !live.carried && former != number {
-                live.generation = number;
-                if let Some(g) = self.pools[index].generation(number) {
-                    g.live += 1;
-                }
-                self.generation_lost_one(index, former);
-            }
-        }
-    }
-
     /// A process has been asked for, or has been handed the run.
     fn asked(&mut self, index: usize, slot: u32, Sent { order, ordered, generation }: Sent) {
         let Some(live) = self.runs.live(slot) else { return };
@@ -385,7 +311,7 @@ impl Master {
                 // With the keeper first: if we die, the run must not get EPIPE.
                 for (name, capture) in [("out", &out), ("error", &error)] {
                     let message = ToKeeper::Store(capture_name(slot, name));
-                    super::keep(&self.keeper, &message, Some(capture.as_fd()), &self.log);
+                    super::keeping::keep(&self.keeper, &message, Some(capture.as_fd()), &self.log);
                 }
                 let tokens = vec![self.watch_capture(out)?, self.watch_capture(error)?];
                 if let Some(live) = self.runs.live(slot) {
@@ -419,140 +345,6 @@ impl Master {
         }
     }
 
-    /// Looks after a while whether those that were asked for have started.
-    pub(super) fn watch_starts(&mut self, index: usize) {
-        if !self.watching_starts[index] {
-            self.watching_starts[index] = true;
-            self.timers.after(START_CHECK, Timer::Starts { pool: index });
-        }
-    }
-
-    /// Whoever waited for the start hears of it. (Also for `queued`, which is an answer, too.)
-    pub(super) fn tell_started(&mut self, slot: u32) {
-        let Some(live) = self.runs.live(slot) else { return };
-        live.told = true;
-        if live.waiters.iter().all(|w| w.for_end) {
-            return;
-        }
-        let (stay, go): (Vec<Waiter>, Vec<Waiter>) =
-            std::mem::take(&mut live.waiters).into_iter().partition(|w| w.for_end);
-        live.waiters = stay;
-        for waiter in go {
-            self.tell(slot, waiter);
-        }
-    }
-
-    /// One more waits for a run. Those whose connection has gone are forgotten now and then.
-    pub(super) fn add_waiter(&mut self, slot: u32, waiter: Waiter) {
-        let Some(live) = self.runs.live(slot) else { return };
-        live.waiters.push(waiter);
-        if live.waiters.len() >= 64 && live.waiters.len().is_power_of_two() {
-            let (sources, timers) = (&mut self.sources, &mut self.timers);
-            live.waiters.retain(|w| {
-                let there = sources.connection(w.asker.connection).is_some();
-                if !there {
-                    timers.cancel(w.timer);
-                }
-                there
-            });
-        }
-    }
-
-    /// Answers one who waited, with the status as it is.
-    pub(super) fn tell(&mut self, slot: u32, waiter: Waiter) {
-        self.timers.cancel(waiter.timer);
-        if let Form::Ticket(ticket) = waiter.asker.form {
-            let mut line = Vec::new();
-            phprocksyd::error_text(&mut line, "OK");
-            return self.answer_ticket(waiter.asker.connection, ticket, line);
-        }
-        if let Some(mut status) = self.runs.status(&self.table, slot) {
-            if waiter.asked_to_run && waiter.duplicate {
-                status.duplicate = Some(true);
-            }
-            respond(&mut self.sources, &mut self.dirty, waiter.asker, |out, id| rpc::write_result(out, id, &status));
-        }
-    }
-
-    /// A run could not be started.
-    pub(super) fn fail_start(&mut self, slot: u32, error: &RpcError) {
-        self.fail_start_as(slot, error, error.kind);
-    }
-
-    /// A run of which a former master may have heard that it started, and we hear nothing.
-    pub(super) fn lose(&mut self, slot: u32, why: &str) {
-        self.fail_start_as(slot, &RpcError::start_failed(why), "unknown");
-        if self.runs.live(slot).is_none() {
-            self.table.set_without_exit(slot, State::Unknown, wall_ns());
-        }
-    }
-
-    /// The same, with a class of its own in the status.
-    pub(super) fn fail_start_as(&mut self, slot: u32, error: &RpcError, class: &'static str) {
-        let Some(live) = self.runs.live(slot) else { return };
-        let (pool, was_starting, generation) = (live.pool, live.state == State::Starting, live.generation);
-        debug!(self.log, "a run did not start"; "id" => %live.id, "why" => %error);
-        self.timers.cancel(live.timer.take());
-        let captures = std::mem::take(&mut live.captures);
-        self.drop_captures(slot, captures);
-        if let Some(index) = pool {
-            let p = &mut self.pools[index];
-            if !p.admission.withdraw(slot) {
-                p.admission.end();
-            }
-            p.totals.1 += 1;
-            if was_starting {
-                self.starting -= 1;
-                self.pools[index].starting -= 1;
-                self.generation_lost_one(index, generation);
-            }
-            self.busy(index);
-        }
-        let Some(live) = self.runs.live(slot) else { return };
-        let waiters = std::mem::take(&mut live.waiters);
-        let kept = live.told || was_starting;
-        if !kept {
-            self.runs.vanish(slot);
-            self.table.clear(slot);
-        } else {
-            live.extra.error =
-                Some(RunError { class: class.into(), message: error.message.clone().into(), trace: None });
-            self.table.set_without_exit(slot, State::Failed, wall_ns());
-            self.ended(slot);
-        }
-        for waiter in waiters {
-            if waiter.asked_to_run || !kept {
-                self.timers.cancel(waiter.timer);
-                self.refuse(waiter.asker, error);
-            } else {
-                self.tell(slot, waiter);
-            }
-        }
-    }
-
-    /// Everything that follows the end of a run, however it came; its table row is written.
-    pub(super) fn ended(&mut self, slot: u32) {
-        let Some(mut live) = self.runs.end(slot, monotonic_ns()) else { return };
-        if let Some((id, extra)) = self.runs.extra(slot).filter(|_| !live.said) {
-            let record = RecordRef::Ended {
-                slot,
-                id,
-                result: extra.result.as_deref(),
-                error: extra.error.as_ref(),
-                stdout: extra.stdout.as_deref(),
-                stderr: extra.stderr.as_deref(),
-                timed_out: self.table.record(slot).is_some_and(|r| r.timed_out),
-            };
-            self.journal.append(record);
-        }
-        let keep = live.pool.map_or(super::KEEP_GONE, |i| self.pools[i].definition.keep);
-        self.forget_after(keep);
-        for waiter in std::mem::take(&mut live.waiters) {
-            self.tell(slot, waiter);
-        }
-        self.forget_surplus();
-    }
-
     /// A free slot; if need be, that of the oldest run that has ended.
     fn take_slot(&mut self) -> Option<u32> {
         if let Some(slot) = self.runs.take_slot() {
@@ -561,39 +353,6 @@ impl Master {
         let oldest = self.runs.oldest_ended()?;
         self.forget(oldest);
         self.runs.take_slot()
-    }
-
-    /// Forgets an ended run.
-    pub(super) fn forget(&mut self, slot: u32) {
-        if let Some((id, _)) = self.runs.extra(slot) {
-            self.journal.append(RecordRef::Freed { id });
-        }
-        if self.runs.free(slot) {
-            self.table.clear(slot);
-        } else {
-            warn!(self.log, "a run that is to be forgotten has not ended"; "slot" => slot);
-        }
-    }
-
-    /// Forgets what is too old or too much. Returns when the next one will be too old, ns monotonic.
-    pub(super) fn forget_surplus(&mut self) -> Option<u64> {
-        loop {
-            let (pools, gone) = (&self.pools, super::KEEP_GONE);
-            let keep = |i: usize| pools.get(i).map_or(gone, |p| p.definition.keep).as_nanos() as u64;
-            match self.runs.overdue(keep, monotonic_ns()) {
-                Ok(slot) => self.forget(slot),
-                Err(next) => return next,
-            }
-        }
-    }
-
-    /// Looks for what is too old after this time, or before, if that is planned already.
-    pub(super) fn forget_after(&mut self, wait: std::time::Duration) {
-        let at = monotonic_ns().saturating_add(wait.as_nanos() as u64);
-        if self.keep_timer.is_none_or(|(planned, _)| at < planned) {
-            self.timers.cancel(self.keep_timer);
-            self.keep_timer = Some(self.timers.after(wait, Timer::Keep));
-        }
     }
 }
 

@@ -188,7 +188,12 @@ impl Master {
             master.load(index);
         }
         for listener in &master.listeners {
-            super::keep(&master.keeper, &ToKeeper::Store(listener.store_name()), Some(listener.as_fd()), &master.log);
+            super::keeping::keep(
+                &master.keeper,
+                &ToKeeper::Store(listener.store_name()),
+                Some(listener.as_fd()),
+                &master.log,
+            );
             info!(master.log, "listening"; "address" => listener.address());
         }
         master.tell_keeper(&ToKeeper::Ready, None);

@@ -1,0 +1,133 @@
+//! What follows the end of a run, however it came: who hears of it, what is kept, and for how long.
+
+use std::time::Duration;
+
+use slog::{debug, warn};
+
+use super::Master;
+use super::timers::Timer;
+use crate::journal::RecordRef;
+use crate::sys::clock::{monotonic_ns, wall_ns};
+use crate::wire::rpc::RpcError;
+use crate::wire::status::{RunError, State};
+
+impl Master {
+    /// A run could not be started.
+    pub(super) fn fail_start(&mut self, slot: u32, error: &RpcError) {
+        self.fail_start_as(slot, error, error.kind);
+    }
+
+    /// A run of which a former master may have heard that it started, and we hear nothing.
+    pub(super) fn lose(&mut self, slot: u32, why: &str) {
+        self.fail_start_as(slot, &RpcError::start_failed(why), "unknown");
+        if self.runs.live(slot).is_none() {
+            self.table.set_without_exit(slot, State::Unknown, wall_ns());
+        }
+    }
+
+    /// The same, with a class of its own in the status.
+    pub(super) fn fail_start_as(&mut self, slot: u32, error: &RpcError, class: &'static str) {
+        let Some(live) = self.runs.live(slot) else { return };
+        let (pool, was_starting, generation) = (live.pool, live.state == State::Starting, live.generation);
+        debug!(self.log, "a run did not start"; "id" => %live.id, "why" => %error);
+        self.timers.cancel(live.timer.take());
+        let captures = std::mem::take(&mut live.captures);
+        self.drop_captures(slot, captures);
+        if let Some(index) = pool {
+            let p = &mut self.pools[index];
+            if !p.admission.withdraw(slot) {
+                p.admission.end();
+            }
+            p.totals.1 += 1;
+            if was_starting {
+                self.starting -= 1;
+                self.pools[index].starting -= 1;
+                self.generation_lost_one(index, generation);
+            }
+            self.busy(index);
+        }
+        let Some(live) = self.runs.live(slot) else { return };
+        let waiters = std::mem::take(&mut live.waiters);
+        let kept = live.told || was_starting;
+        if !kept {
+            self.runs.vanish(slot);
+            self.table.clear(slot);
+        } else {
+            live.extra.error =
+                Some(RunError { class: class.into(), message: error.message.clone().into(), trace: None });
+            self.table.set_without_exit(slot, State::Failed, wall_ns());
+            self.ended(slot);
+        }
+        for waiter in waiters {
+            if waiter.asked_to_run || !kept {
+                self.timers.cancel(waiter.timer);
+                self.refuse(waiter.asker, error);
+            } else {
+                self.tell(slot, waiter);
+            }
+        }
+    }
+
+    /// Everything that follows the end of a run, however it came; its table row is written.
+    pub(super) fn ended(&mut self, slot: u32) {
+        let Some(mut live) = self.runs.end(slot, monotonic_ns()) else { return };
+        if let Some((id, extra)) = self.runs.extra(slot).filter(|_| !live.said) {
+            let record = RecordRef::Ended {
+                slot,
+                id,
+                result: extra.result.as_deref(),
+                error: extra.error.as_ref(),
+                stdout: extra.stdout.as_deref(),
+                stderr: extra.stderr.as_deref(),
+                timed_out: self.table.record(slot).is_some_and(|r| r.timed_out),
+            };
+            self.journal.append(record);
+        }
+        let keep = live.pool.map_or(super::KEEP_GONE, |i| self.pools[i].definition.keep);
+        self.forget_after(keep);
+        for waiter in std::mem::take(&mut live.waiters) {
+            self.tell(slot, waiter);
+        }
+        self.forget_surplus();
+    }
+
+    /// Forgets an ended run.
+    pub(super) fn forget(&mut self, slot: u32) {
+        if let Some((id, _)) = self.runs.extra(slot) {
+            self.journal.append(RecordRef::Freed { id });
+        }
+        if self.runs.free(slot) {
+            self.table.clear(slot);
+        } else {
+            warn!(self.log, "a run that is to be forgotten has not ended"; "slot" => slot);
+        }
+    }
+
+    /// Forgets what is too old or too much. Returns when the next one will be too old, ns monotonic.
+    pub(super) fn forget_surplus(&mut self) -> Option<u64> {
+        loop {
+            let (pools, gone) = (&self.pools, super::KEEP_GONE);
+            let keep = |i: usize| pools.get(i).map_or(gone, |p| p.definition.keep).as_nanos() as u64;
+            match self.runs.overdue(keep, monotonic_ns()) {
+                Ok(slot) => self.forget(slot),
+                Err(next) => return next,
+            }
+        }
+    }
+
+    /// Looks for what is too old after this time, or before, if that is planned already.
+    pub(super) fn forget_after(&mut self, wait: std::time::Duration) {
+        let at = monotonic_ns().saturating_add(wait.as_nanos() as u64);
+        if self.keep_timer.is_none_or(|(planned, _)| at < planned) {
+            self.timers.cancel(self.keep_timer);
+            self.keep_timer = Some(self.timers.after(wait, Timer::Keep));
+        }
+    }
+
+    pub(super) fn keep_over(&mut self) {
+        self.keep_timer = None;
+        if let Some(next) = self.forget_surplus() {
+            self.forget_after(Duration::from_nanos(next.saturating_sub(monotonic_ns())));
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The keeper: what it says, what it is told, and what is done when it has gone.
+
+use std::io::IoSlice;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use slog::{Logger, crit, error, warn};
+
+use super::Master;
+use crate::sys::seqpacket::{self, Batch};
+use crate::wire::control::{self, ToKeeper, ToMaster};
+
+impl Master {
+    /// False: the keeper has gone.
+    pub(super) fn keeper_says(&mut self) -> bool {
+        let mut batch = Batch::new(8, control::MAX);
+        loop {
+            let received = match batch.receive(self.keeper.as_fd()) {
+                Ok(received) => received,
+                Err(e) => {
+                    crit!(self.log, "hearing from the keeper"; "error" => %e);
+                    return self.keeper_gone();
+                }
+            };
+            for i in 0..received.messages {
+                match ToMaster::decode(batch.message(i).0) {
+                    Some(ToMaster::Terminate) => self.stop(),
+                    Some(ToMaster::Kill) => self.stop_now(),
+                    Some(ToMaster::Reload) => warn!(
+                        self.log,
+                        "SIGHUP: a reload of the process file is not there yet; `preforkd reload POOL` reloads a pool"
+                    ),
+                    Some(ToMaster::Stored(_) | ToMaster::Begin(_)) | None => {}
+                }
+            }
+            if received.closed {
+                return self.keeper_gone();
+            }
+            if !received.more {
+                return true;
+            }
+        }
+    }
+
+    /// Without a keeper nobody learns how anything ends. Until a daemon can adopt what is left, ending it is the only thing
+    /// that leaves no process unwatched; whatever cannot be known is `unknown` at the next start.
+    pub(super) fn keeper_gone(&mut self) -> bool {
+        crit!(self.log, "the keeper has died: ending everything; how running runs end cannot be known any more");
+        self.signal_all(9);
+        self.kill_all_leftovers();
+        for pool in &self.pools {
+            for (_, zygote) in pool.generations.iter().filter_map(|g| g.zygote.as_ref()) {
+                let _ = zygote.send(9); // gone already is as good
+            }
+        }
+        let _ = std::fs::remove_file(self.options.dirs.socket());
+        false
+    }
+
+    pub(super) fn tell_keeper(&self, message: &ToKeeper, fd: Option<BorrowedFd<'_>>) {
+        keep(&self.keeper, message, fd, &self.log);
+    }
+}
+
+/// Says something to the keeper. It always listens, so this waits for room if there is none for a moment.
+pub(super) fn keep(keeper: &OwnedFd, message: &ToKeeper, fd: Option<BorrowedFd<'_>>, log: &Logger) {
+    let fds: &[BorrowedFd<'_>] = fd.as_slice();
+    if let Err(e) = seqpacket::send(keeper.as_fd(), &[IoSlice::new(&message.encode())], fds, true) {
+        error!(log, "telling the keeper"; "message" => ?message, "error" => %e);
+    }
+}

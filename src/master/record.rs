@@ -1,0 +1,59 @@
+//! The journal: written once a turn, before anything is answered, and anew when it is mostly about the past.
+
+use std::time::Duration;
+
+use slog::{error, warn};
+
+use super::Master;
+use super::recovery::request_json;
+use crate::journal::Record as Journaled;
+use crate::sys::clock::monotonic_ns;
+
+/// Between two tries to write the journal anew.
+const COMPACTION_PAUSE: Duration = Duration::from_secs(10);
+
+impl Master {
+    /// One write for everything that this turn has to remember. What cannot be written stays in memory and is tried again.
+    pub(super) fn flush_journal(&mut self) {
+        match self.journal.flush() {
+            Ok(()) => self.journal_failed = false,
+            Err(e) if !self.journal_failed => {
+                self.journal_failed = true;
+                error!(self.log, "the journal cannot be written; results live in memory only until it can"; "error" => %e);
+            }
+            Err(_) => {}
+        }
+        if !self.journal_failed && self.journal.wants_compaction() && self.no_compaction_until <= monotonic_ns() {
+            self.no_compaction_until = monotonic_ns() + COMPACTION_PAUSE.as_nanos() as u64;
+            self.compact_journal();
+        }
+    }
+
+    /// A journal that is mostly about the past is written anew.
+    fn compact_journal(&mut self) {
+        let mut records = Vec::new();
+        for (slot, live) in self.runs.alive() {
+            if let (Some(request), Some(index), true) = (&live.request, live.pool, live.told)
+                && let Ok(request) = request_json(request)
+            {
+                let pool = self.pools[index].definition.name.clone();
+                let queued_at_ns = self.table.record(slot).map_or(0, |r| r.queued_at);
+                records.push(Journaled::Queued { slot, id: live.id.to_string(), pool, request, queued_at_ns });
+            }
+        }
+        for (slot, id, extra) in self.runs.extras() {
+            records.push(Journaled::Ended {
+                slot,
+                id: id.to_owned(),
+                result: extra.result.clone(),
+                error: extra.error.clone(),
+                stdout: extra.stdout.clone(),
+                stderr: extra.stderr.clone(),
+                timed_out: self.table.record(slot).is_some_and(|r| r.timed_out),
+            });
+        }
+        if let Err(e) = self.journal.compact(records.into_iter()) {
+            warn!(self.log, "writing the journal anew"; "error" => %e);
+        }
+    }
+}
