@@ -15,6 +15,7 @@ use crate::sys::clock::{monotonic_ns, wall_ns};
 use crate::sys::memfd;
 use crate::sys::pidfd::PidFd;
 use crate::sys::seqpacket::Ancillary;
+use crate::table::ExitEntry;
 use crate::wire::channel::{
     ErrorObject, Flags, ForkFailed, Forked, Header, INLINE_MAX, RESULT_MAX, ReadyInfo, Refused, RefusedCode, Reply,
 };
@@ -181,21 +182,21 @@ impl Master {
         // the number; whether it was still this process's is told by the ring below.
         let could = self.pools[pool].generation(generation).is_some_and(|g| g.pidfds);
         let handle = pidfd.or_else(|| if could { None } else { PidFd::open(pid).ok() });
-        let gone =
-            self.last_exit(fork_seq, pid).or_else(|| self.unclaimed.get(&pid).copied().filter(|e| e.seq >= fork_seq));
-        self.unclaimed.remove(&pid);
-        let live = self.runs.live(slot)?;
-        if let Some(exit) = gone {
-            // An exit of this number since the fork was asked for: its own, or that of one who had the number before.
-            let inode = handle.as_ref().and_then(PidFd::inode);
-            if exit.inode == 0 || inode.is_none() || inode == Some(exit.inode) {
-                self.late.push((slot, live.seq, exit));
-                if exit.seq >= self.table.ring_tail() {
-                    self.claimed.push(exit.seq);
-                }
-            }
+        let handle_inode = || handle.as_ref().and_then(PidFd::inode);
+        let is_ours = |exit: &ExitEntry| exit.inode == 0 || handle_inode().is_none_or(|inode| inode == exit.inode);
+        // An exit of this number since the fork was asked for is its own, or that of one who had the number before. Its own
+        // waits for its turn in the ring; what was said before it may be unread yet.
+        let mut over = None;
+        if let Some(exit) = self.last_exit(fork_seq, pid) {
+            fork_seq = if is_ours(&exit) { exit.seq } else { exit.seq + 1 };
+        } else if let Some(exit) = self.unclaimed.get(&pid).copied().filter(|exit| exit.seq >= fork_seq) {
+            // Passed by already; then everything that was said before it has been read with this message, or is in this batch.
+            over = Some(exit).filter(is_ours);
             fork_seq = exit.seq + 1;
         }
+        self.unclaimed.remove(&pid);
+        let live = self.runs.live(slot)?;
+        self.late.extend(over.map(|exit| (slot, live.seq, exit)));
         live.fork_seq = fork_seq;
         live.request = None;
         let assigned = live.generation;

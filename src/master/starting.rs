@@ -250,7 +250,12 @@ impl Master {
         // The first that was sent is the first to be sent again.
         slots.sort_unstable();
         for (_, slot) in slots.into_iter().rev() {
-            if self.runs.live(slot).is_some_and(|l| l.request.is_some()) {
+            if self.runs.live(slot).is_some_and(|l| l.recovered) {
+                self.lose(
+                    slot,
+                    "the daemon's master was killed while it started, and nobody is left who could tell more",
+                );
+            } else if self.runs.live(slot).is_some_and(|l| l.request.is_some()) {
                 self.send_again(index, slot);
             }
         }
