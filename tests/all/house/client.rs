@@ -128,8 +128,11 @@ impl Client {
                 break answer;
             }
             let answer = self.line();
-            let Some(other) = answer["id"].as_u64() else { panic!("an answer to no call: {answer}") };
-            self.early.insert(other, answer);
+            match answer["id"].as_u64() {
+                Some(other) => drop(self.early.insert(other, answer)),
+                // To none in particular: the connection is refused or given up.
+                None => break answer,
+            }
         };
         match answer.get_mut("error") {
             None => Ok(answer["result"].take()),
