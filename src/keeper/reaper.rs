@@ -2,7 +2,7 @@
 //!
 //! `waitid` for any child walks all of them, so the one that SIGCHLD names goes first, by number.
 //! Equal signals merge while one is pending, so that some exits are never named: a sweep over all children
-//! finds them, at once after a quiet time and at most every 10 ms while exits keep coming.
+//! finds them, at once after a quiet time, and while exits keep coming at most every 10 ms and for a twentieth of the time.
 
 use std::io;
 
@@ -10,15 +10,18 @@ use crate::sys::clock::{monotonic_ns, wall_ns};
 use crate::sys::reap::{self, Exit};
 use crate::table::Table;
 
-/// Between two sweeps, in ns.
+/// Between two sweeps, in ns, and as a multiple of what the last one took: a sweep holds the kernel's list of
+/// tasks, so that nobody can fork or exit meanwhile, and with thousands of children takes milliseconds.
 const SWEEP_EVERY: u64 = 10_000_000;
+const SWEEP_SHARE: u64 = 20;
 /// Exits that one sweep takes before it lets the loop look at other things.
 const SWEEP_MOST: usize = 4096;
 
 /// What has to be done about dead children, and when.
 #[derive(Debug, Default)]
 pub struct Reaper {
-    last_sweep: u64,
+    /// No sweep before this time, ns monotonic.
+    rest_until: u64,
     /// When to sweep next, ns monotonic.
     pub sweep_at: Option<u64>,
     /// The ring is full: zombies stay in the kernel until the master has made room.
@@ -29,7 +32,7 @@ impl Reaper {
     /// SIGCHLD named `pid`. Returns the master's exit, if that is who died.
     pub fn named(&mut self, table: &Table, pid: u32, master: Option<u32>) -> io::Result<Option<Exit>> {
         let now = monotonic_ns();
-        self.sweep_at.get_or_insert((self.last_sweep + SWEEP_EVERY).max(now));
+        self.sweep_at.get_or_insert(self.rest_until.max(now));
         match reap::peek(Some(pid))? {
             Some(exit) => self.take(table, exit, master),
             None => Ok(None),
@@ -46,13 +49,13 @@ impl Reaper {
             found = self.take(table, exit, master)?;
         }
         self.sweep_at = None;
-        self.last_sweep = monotonic_ns();
+        let began = monotonic_ns();
         for n in 0.. {
             if self.stalled {
                 break;
             }
             if n == SWEEP_MOST {
-                self.sweep_at = Some(self.last_sweep);
+                self.sweep_at = Some(began);
                 break;
             }
             let Some(exit) = reap::peek(None)? else { break };
@@ -60,6 +63,8 @@ impl Reaper {
                 found = Some(exit);
             }
         }
+        let now = monotonic_ns();
+        self.rest_until = now + SWEEP_EVERY.max((now - began) * SWEEP_SHARE);
         Ok(found)
     }
 

@@ -125,7 +125,8 @@ impl Master {
                 _ => others.push((name, fd)),
             }
         }
-        let wake = wake.ok_or_else(|| system("hearing from the keeper")(io::ErrorKind::NotFound.into()))?;
+        let wake: EventFd = wake.ok_or_else(|| system("hearing from the keeper")(io::ErrorKind::NotFound.into()))?;
+        wake.take();
         if listeners.is_empty() {
             listeners.push(Listener::bind_unix(&options.dirs.socket()).map_err(MasterError::Listen)?);
             for address in &options.listen {
@@ -139,8 +140,8 @@ impl Master {
             poll,
             sources: Sources::default(),
             timers: super::timers::Timers::default(),
+            ring: RingReader::new(&table),
             table,
-            ring: RingReader::default(),
             runs: Runs::new(count),
             pool_names: pools.iter().enumerate().map(|(i, p)| (p.definition.name.clone(), i)).collect(),
             pools,

@@ -42,14 +42,16 @@ pub struct ExitEntry {
 pub struct RingWriter<'a>(&'a Table);
 
 /// The master's side.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RingReader {
     /// Armed, and no wake-up has come since.
     armed: bool,
     /// The writer has used up an arming whose wake-up has not come yet, as far as we know.
     under_way: bool,
-    /// Wake-ups that have been counted.
-    counted: u64,
+    /// Wake-ups that are known to have come.
+    come: u64,
+    /// Wake-ups that have been counted, by reading them.
+    read: u64,
 }
 
 impl Table {
@@ -123,6 +125,12 @@ impl RingWriter<'_> {
 }
 
 impl RingReader {
+    /// For a master that begins; the wake-ups of its predecessor's time count as come (they have been read away, or will change nothing).
+    pub fn new(t: &Table) -> RingReader {
+        let wakes = t.word(at::RING_WAKES).load(Ordering::SeqCst);
+        RingReader { armed: false, under_way: false, come: wakes, read: wakes }
+    }
+
     /// Asks to be woken by the next exit. Returns the head as it is then: if it is not the tail, do not sleep; exits
     /// before it may be completed after the poll that follows.
     pub fn arm(&mut self, t: &Table) -> u64 {
@@ -139,10 +147,18 @@ impl RingReader {
     pub fn woken(&mut self, t: &Table, count: impl FnOnce() -> u64) -> Option<u64> {
         if !self.under_way {
             self.armed = false;
+            self.come = (self.come + 1).min(t.word(at::RING_WAKES).load(Ordering::SeqCst));
             return Some(t.word(at::RING_ANNOUNCED).load(Ordering::SeqCst));
         }
-        self.counted += count();
-        if self.counted >= t.word(at::RING_WAKES).load(Ordering::SeqCst) {
+        let sent = t.word(at::RING_WAKES).load(Ordering::SeqCst);
+        if sent == self.come + 1 {
+            // Only one was on its way: this is it.
+            self.come = sent;
+        } else {
+            self.read += count();
+            self.come = self.read;
+        }
+        if self.come >= t.word(at::RING_WAKES).load(Ordering::SeqCst) {
             self.under_way = false;
             self.armed = t.word(at::RING_ARMED).load(Ordering::SeqCst) == 1;
         }
