@@ -7,6 +7,7 @@
 use std::io;
 
 use crate::sys::clock::{monotonic_ns, wall_ns};
+use crate::sys::process;
 use crate::sys::reap::{self, Exit};
 use crate::table::Table;
 
@@ -14,6 +15,10 @@ use crate::table::Table;
 /// tasks, so that nobody can fork or exit meanwhile, and with thousands of children takes milliseconds.
 const SWEEP_EVERY: u64 = 10_000_000;
 const SWEEP_SHARE: u64 = 20;
+/// However dear it was: nobody's exit waits for longer than this.
+const REST_MOST: u64 = 200_000_000;
+/// A look for any dead child that takes longer than this, in ns, had thousands of living ones to pass.
+const DEAR: u64 = 50_000;
 /// Exits that one sweep takes before it lets the loop look at other things.
 const SWEEP_MOST: usize = 4096;
 
@@ -58,13 +63,22 @@ impl Reaper {
                 self.sweep_at = Some(began);
                 break;
             }
+            let before = monotonic_ns();
             let Some(exit) = reap::peek(None)? else { break };
-            if let Some(exit) = self.take(table, exit, master)? {
-                found = Some(exit);
+            let dear = monotonic_ns() - before > DEAR;
+            found = self.take(table, exit, master)?.or(found);
+            if dear {
+                // Each such look walks over all who live to find the next who is dead: one walk for all of the dead is cheaper.
+                for pid in process::children() {
+                    if let Some(exit) = reap::peek(Some(pid))?.filter(|_| !self.stalled) {
+                        found = self.take(table, exit, master)?.or(found);
+                    }
+                }
+                break;
             }
         }
         let now = monotonic_ns();
-        self.rest_until = now + SWEEP_EVERY.max((now - began) * SWEEP_SHARE);
+        self.rest_until = now + ((now - began) * SWEEP_SHARE).clamp(SWEEP_EVERY, REST_MOST);
         Ok(found)
     }
 
