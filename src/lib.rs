@@ -4,12 +4,13 @@
 //! warm process themselves: see [`zygote`].
 //!
 //! Imports run one way, and `scripts/check` holds us to it:
-//! `cli → {master, keeper} → {pool, journal, processfile} → table → {wire, settings} → sys`;
+//! `cli → {master, keeper} → {pool, workers, logs, journal} → processfile → table → {wire, settings} → sys`;
 //! `zygote` uses `wire` and `sys` alone.
 
 pub mod cli;
 pub mod journal;
 pub mod keeper;
+pub mod logs;
 pub mod master;
 pub mod pool;
 pub mod processfile;
@@ -17,4 +18,5 @@ pub mod settings;
 pub mod sys;
 pub mod table;
 pub mod wire;
+pub mod workers;
 pub mod zygote;

@@ -11,6 +11,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+mod app;
 mod check;
 mod entry;
 mod error;
@@ -23,6 +24,9 @@ mod tests;
 mod tree;
 mod values;
 
+pub use app::{
+    Address, App, Format, Inherit, Instances, Listen, Logs, Program, Ready, Sink, Watch,
+};
 pub use entry::entry_allowed;
 pub use error::{Error, Errors, nearest};
 

@@ -4,6 +4,7 @@
 //! in a test. What belongs here is a shape that two processes must agree on; what it means
 //! to run something does not. The contracts are `proto/PROTOCOL.md` and `proto/ZYGOTE.md`.
 
+pub mod apps;
 pub mod channel;
 pub mod client;
 pub mod control;
