@@ -193,6 +193,7 @@ mod tests {
             pool: "api",
             entry: "m:f",
             state: State::Queued,
+            worker: false,
             queued_at: 5_000,
             timeout: None,
             kill_timeout: Duration::ZERO,

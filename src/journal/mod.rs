@@ -191,9 +191,10 @@ struct Live {
 impl Live {
     fn count(&mut self, record: RecordRef, bytes: u64) {
         let run = self.hasher.hash_one(record.id());
-        if let RecordRef::Freed { .. } = record {
+        if let RecordRef::Freed { .. } | RecordRef::Worker { .. } = record {
             self.total -= self.runs.remove(&run).unwrap_or(0);
-        } else {
+        }
+        if !matches!(record, RecordRef::Freed { .. }) {
             *self.runs.entry(run).or_default() += bytes;
             self.total += bytes;
         }

@@ -40,10 +40,17 @@ pub enum Record {
         /// Whether it was stopped at its deadline.
         timed_out: bool,
     },
-    /// A run is forgotten.
+    /// A run, or a worker, is forgotten.
     Freed {
         /// The run's id.
         id: String,
+    },
+    /// What a worker has come to; the latest is all that counts.
+    Worker {
+        /// Its name here.
+        id: String,
+        /// As the master wants it back.
+        state: Box<RawValue>,
     },
 }
 
@@ -70,6 +77,10 @@ pub enum RecordRef<'a> {
     Freed {
         id: &'a str,
     },
+    Worker {
+        id: &'a str,
+        state: &'a RawValue,
+    },
 }
 
 impl<'a> From<&'a Record> for RecordRef<'a> {
@@ -88,6 +99,7 @@ impl<'a> From<&'a Record> for RecordRef<'a> {
                 timed_out: *timed_out,
             },
             Record::Freed { id } => RecordRef::Freed { id },
+            Record::Worker { id, state } => RecordRef::Worker { id, state },
         }
     }
 }
@@ -107,12 +119,16 @@ impl PartialEq for Record {
 const QUEUED: u8 = 1;
 const ENDED: u8 = 2;
 const FREED: u8 = 3;
+const WORKER: u8 = 4;
 
 impl RecordRef<'_> {
     /// The run that the record is about.
     pub fn id(&self) -> &str {
         match self {
-            RecordRef::Queued { id, .. } | RecordRef::Ended { id, .. } | RecordRef::Freed { id } => id,
+            RecordRef::Queued { id, .. }
+            | RecordRef::Ended { id, .. }
+            | RecordRef::Freed { id }
+            | RecordRef::Worker { id, .. } => id,
         }
     }
 
@@ -145,6 +161,11 @@ impl RecordRef<'_> {
             RecordRef::Freed { id } => {
                 to.push(FREED);
                 text(to, id);
+            }
+            RecordRef::Worker { id, state } => {
+                to.push(WORKER);
+                text(to, id);
+                text(to, state.get());
             }
         }
     }
@@ -194,6 +215,7 @@ impl Record {
                 timed_out: from.flag()?,
             },
             FREED => Record::Freed { id: from.text()? },
+            WORKER => Record::Worker { id: from.text()?, state: json(from.text()?)? },
             _ => return None,
         };
         from.0.is_empty().then_some(record)

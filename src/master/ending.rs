@@ -29,22 +29,28 @@ impl Master {
     pub(super) fn fail_start_as(&mut self, slot: u32, error: &RpcError, class: &'static str) {
         let Some(live) = self.runs.live(slot) else { return };
         let (pool, was_starting, generation) = (live.pool, live.state == State::Starting, live.generation);
+        let worker = live.worker;
         debug!(self.log, "a run did not start"; "id" => %live.id, "why" => %error);
         self.timers.cancel(live.timer.take());
         let captures = std::mem::take(&mut live.captures);
         self.drop_captures(slot, captures);
         if let Some(index) = pool {
             let p = &mut self.pools[index];
-            if !p.admission.withdraw(slot) {
-                p.admission.end();
+            if worker.is_none() {
+                if !p.admission.withdraw(slot) {
+                    p.admission.end();
+                }
+                p.totals.1 += 1;
             }
-            p.totals.1 += 1;
             if was_starting {
                 self.starting -= 1;
                 self.pools[index].starting -= 1;
                 self.generation_lost_one(index, generation);
             }
             self.busy(index);
+        }
+        if let Some(id) = worker {
+            return self.worker_not_spawned(slot, id, &error.message);
         }
         let Some(live) = self.runs.live(slot) else { return };
         let waiters = std::mem::take(&mut live.waiters);

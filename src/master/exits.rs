@@ -91,6 +91,7 @@ impl Master {
         let Some(live) = self.runs.live(slot) else { return };
         let captures = std::mem::take(&mut live.captures);
         let (pool, generation, timer) = (live.pool, live.generation, live.timer.take());
+        let worker = live.worker;
         let process = live.process.take();
         let rest = live.ending.then_some(live.kill_timeout);
         self.timers.cancel(timer);
@@ -111,14 +112,19 @@ impl Master {
         }
         self.table.set_exited(slot, exit);
         if let Some(index) = pool {
-            self.pools[index].admission.end();
-            if exit.how != How::Exited(0) {
-                self.pools[index].totals.1 += 1;
+            if worker.is_none() {
+                self.pools[index].admission.end();
+                if exit.how != How::Exited(0) {
+                    self.pools[index].totals.1 += 1;
+                }
             }
             self.generation_lost_one(index, generation);
             self.busy(index);
         }
-        self.ended(slot);
+        match worker {
+            Some(id) => self.worker_exited(slot, id, exit),
+            None => self.ended(slot),
+        }
     }
 
     /// Whether that was a zygote.

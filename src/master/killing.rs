@@ -61,15 +61,21 @@ impl Master {
             live.ending = true;
         }
         if let Some(grace) = grace {
-            live.kill_timeout = grace;
-            self.table.set_kill_at(slot, monotonic_ns() + grace.as_nanos() as u64);
-            let old = live.timer.take();
-            let seq = live.seq;
-            self.timers.cancel(old);
-            let key = self.timers.after(grace, Timer::Grace { slot, seq });
-            if let Some(live) = self.runs.live(slot) {
-                live.timer = Some(key);
-            }
+            self.grace_for(slot, grace);
+        }
+    }
+
+    /// KILL follows after so long.
+    pub(super) fn grace_for(&mut self, slot: u32, grace: Duration) {
+        let Some(live) = self.runs.live(slot) else { return };
+        live.kill_timeout = grace;
+        self.table.set_kill_at(slot, monotonic_ns() + grace.as_nanos() as u64);
+        let old = live.timer.take();
+        let seq = live.seq;
+        self.timers.cancel(old);
+        let key = self.timers.after(grace, Timer::Grace { slot, seq });
+        if let Some(live) = self.runs.live(slot) {
+            live.timer = Some(key);
         }
     }
 

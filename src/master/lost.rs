@@ -170,6 +170,10 @@ impl Master {
     /// All who could have started this run are gone, and none has said that it did: it waits again.
     pub(super) fn send_again(&mut self, index: usize, slot: u32) {
         let Some(live) = self.runs.live(slot) else { return };
+        if live.worker.is_some() {
+            let why = "its zygote died before it had forked it";
+            return self.fail_start(slot, &RpcError::start_failed(why));
+        }
         info!(self.log, "a run is started again: its zygote died before it had forked it"; "id" => %live.id);
         live.state = State::Queued;
         let captures = std::mem::take(&mut live.captures);

@@ -6,6 +6,7 @@
 //!
 //! [`Master`] is one struct, and each file of this folder is one of its subjects.
 
+mod apps;
 mod capture;
 mod clients;
 mod connection;
@@ -56,6 +57,7 @@ use crate::sys::seqpacket::Batch;
 use crate::table::{ExitEntry, RingReader, Table};
 use crate::wire::info::Counts;
 use crate::wire::rpc::RpcError;
+use crate::workers::Event;
 
 /// How often starts that have not been answered are looked into, while there are any.
 const START_CHECK: Duration = Duration::from_secs(1);
@@ -118,6 +120,7 @@ struct Master {
     reserve: Option<File>,
     counts: Counts,
     /// Captured output of a former master's runs, until the runs are found: (slot, whether it is stderr).
+    apps: apps::Apps,
     former_captures: HashMap<(u32, bool), OwnedFd>,
     /// (pool, generation, who asked)
     reloads: Vec<(usize, u32, Asker)>,
@@ -196,6 +199,7 @@ impl Master {
                         self.accept(index);
                     }
                     Some(Source::Capture(_)) => self.read_capture(token),
+                    Some(Source::List) => self.list_saved(),
                     None => {}
                 }
             }
@@ -219,6 +223,9 @@ impl Master {
 
     /// Whether somebody has had his share of a turn and there is more of him.
     fn has_more(&self) -> bool {
+        if self.apps.starts.next_at(monotonic_ns()).is_some_and(|at| at <= monotonic_ns()) {
+            return true;
+        }
         let (listeners, replies) = (self.again.is_empty(), self.again_replies.is_empty());
         !(listeners && replies && self.again_captures.is_empty() && self.again_clients.is_empty())
     }
@@ -231,6 +238,8 @@ impl Master {
             self.dispatch(index);
             self.refill(index);
         }
+        self.start_workers();
+        self.flush_list();
         // Starting those that waited may have gone wrong, which is an answer, too.
         self.flush_journal();
         self.flush_all();
@@ -267,6 +276,9 @@ impl Master {
             Timer::Starts { pool } => self.check_starts(pool),
             Timer::Keep => self.keep_over(),
             Timer::Stop => self.stop_step(),
+            Timer::Worker(id) => self.tell_worker(id, Event::Due),
+            // Only to wake us: starts are looked at in each turn.
+            Timer::Workers => {}
         }
     }
 

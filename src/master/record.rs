@@ -52,6 +52,7 @@ impl Master {
                 timed_out: self.table.record(slot).is_some_and(|r| r.timed_out),
             });
         }
+        records.extend(self.worker_notes());
         if let Err(e) = self.journal.compact(records.into_iter()) {
             warn!(self.log, "writing the journal anew"; "error" => %e);
         }

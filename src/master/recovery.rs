@@ -76,15 +76,21 @@ impl Master {
     /// Takes over. `restart`: the keeper is the same as before, so its children still are the table's.
     pub(super) fn recover(&mut self, restart: bool, records: Vec<Journaled>, stored: Vec<(String, OwnedFd)>) {
         let mut left = Left { requests: HashMap::new(), extras: HashMap::new() };
+        let mut notes = HashMap::new();
         for record in records {
             match record {
                 Journaled::Queued { id, request, .. } => drop(left.requests.insert(id, request)),
                 Journaled::Ended { id, result, error, stdout, stderr, .. } => {
                     drop(left.extras.insert(id, Box::new(Extra { result, error, stdout, stderr })));
                 }
-                Journaled::Freed { id } => drop(left.extras.remove(&id)),
+                Journaled::Freed { id } => {
+                    left.extras.remove(&id);
+                    notes.remove(&id);
+                }
+                Journaled::Worker { id, state } => drop(notes.insert(id, state)),
             }
         }
+        self.recover_list(restart, notes);
         self.adopt_channels(stored);
         let mut rows: Vec<Record> = (0..self.table.slots_used()).filter_map(|slot| self.table.record(slot)).collect();
         rows.sort_by_key(|r| (r.queued_at, r.slot));
@@ -125,35 +131,33 @@ impl Master {
             let numbers: Vec<u32> = self.pools[index].generations.iter().map(|g| g.number).collect();
             numbers.into_iter().for_each(|number| self.drop_if_done(index, number));
         }
+        self.revive();
     }
 
     fn recover_live(&mut self, row: &Record, restart: bool, left: &mut Left) {
-        let pool = self.pool_index(&row.pool);
+        let worker = if row.worker { self.worker_of_row(row, restart) } else { None };
+        if row.worker && worker.is_none() {
+            // A worker that had no process, or whose keeper has ended it with everybody else.
+            self.runs.unreserve(row.slot);
+            return self.table.clear(row.slot);
+        }
+        let pool = match worker {
+            Some(id) => self.pool_of_worker(id),
+            None => self.pool_index(&row.pool),
+        };
         let mut live = Live {
-            id: row.id.as_str().into(),
-            pool,
-            seq: 0,
+            worker,
             state: if row.pid != 0 { State::Running } else { row.state },
             recovered: true,
-            request: None,
             told: true,
             nonce: row.nonce,
             fork_seq: row.fork_seq,
             asked_at: monotonic_ns(),
             order: (row.slot, row.nonce),
-            ordered: (0, 0),
-            carried: false,
             generation: row.generation,
-            process: None,
-            waiters: Vec::new(),
             timeout: row.timeout,
             kill_timeout: row.kill_timeout,
-            timer: None,
-            ending: false,
-            early_signal: None,
-            captures: Vec::new(),
-            said: false,
-            extra: Extra::default(),
+            ..Live::new(&row.id, pool)
         };
         if row.state == State::Queued
             && let (Some(index), Some(request)) = (pool, left.requests.remove(&row.id).and_then(|r| request_from(&r)))
@@ -193,7 +197,9 @@ impl Master {
                 self.pools[index].starting += 1;
                 self.watch_starts(index);
             }
-            self.pools[index].admission.start();
+            if worker.is_none() {
+                self.pools[index].admission.start();
+            }
             if let Some(g) = self.pools[index].generation(row.generation) {
                 g.live += 1;
             }
@@ -207,7 +213,11 @@ impl Master {
             let capture = self.former_captures.remove(&(row.slot, stream)).map(Capture::adopt);
             live.captures.extend(capture.and_then(|capture| self.watch_capture(capture).ok()));
         }
-        self.runs.insert(row.slot, live);
+        if worker.is_some() {
+            self.runs.insert_worker(row.slot, live);
+        } else {
+            self.runs.insert(row.slot, live);
+        }
         let Some(live) = self.runs.live(row.slot).filter(|live| live.process.is_some()) else { return };
         // The clocks go on from where they were.
         let (slot, seq, now) = (row.slot, live.seq, monotonic_ns());

@@ -136,6 +136,10 @@ impl Master {
                 if live.nonce != header.nonce || live.process.as_ref().map(|p| p.0) != Some(pid) {
                     return None;
                 }
+                if live.worker.is_some() {
+                    // A worker has nobody to give a result to; an uncaught error is in its log.
+                    return Some(());
+                }
                 say(&mut live.extra, header.kind, payload)?;
                 if header.kind != Reply::Progress {
                     // On record now, not only at its end: the master may die in between.
@@ -223,7 +227,11 @@ impl Master {
         }
         self.pools[pool].fork_backoff.worked();
         self.pools[pool].reload_backoff.worked();
-        self.tell_started(slot);
+        if self.runs.live(slot).is_some_and(|live| live.worker.is_some()) {
+            self.worker_spawned(slot);
+        } else {
+            self.tell_started(slot);
+        }
         self.busy(pool);
         if let Some((signal, grace)) = early {
             self.signal_run(slot, signal, grace);

@@ -72,6 +72,39 @@ pub struct Extra {
     pub stderr: Option<String>,
 }
 
+impl Live {
+    /// A run of that id of which nothing has happened yet; its `seq` is given when it is put into its slot.
+    pub fn new(id: &str, pool: Option<usize>) -> Live {
+        Live {
+            id: id.into(),
+            pool,
+            worker: None,
+            seq: 0,
+            state: State::Queued,
+            request: None,
+            recovered: false,
+            told: false,
+            nonce: 0,
+            fork_seq: 0,
+            asked_at: 0,
+            order: (0, 0),
+            ordered: (0, 0),
+            carried: false,
+            generation: 0,
+            process: None,
+            waiters: Vec::new(),
+            timeout: None,
+            kill_timeout: Duration::ZERO,
+            timer: None,
+            ending: false,
+            early_signal: None,
+            captures: Vec::new(),
+            said: false,
+            extra: Extra::default(),
+        }
+    }
+}
+
 impl Extra {
     fn bytes(&self) -> usize {
         let text = |t: &Option<String>| t.as_ref().map_or(0, String::len);
@@ -93,6 +126,8 @@ pub struct Live {
     pub id: Box<str>,
     /// Its pool, an index; None for one of a pool that is gone from the process file.
     pub pool: Option<usize>,
+    /// The worker whose process it is; such a one is no client's, and in no list of runs.
+    pub worker: Option<u32>,
     /// Counts all runs; also tells apart two users of one slot.
     pub seq: u64,
     /// As in the table.
@@ -217,6 +252,13 @@ impl Runs {
     /// Puts a run into its slot. Its `seq` is given here.
     pub fn insert(&mut self, slot: u32, mut live: Live) {
         live.seq = self.take_seq(slot, &live.id);
+        self.put(slot, Entry::Live(Box::new(live)));
+    }
+
+    /// Puts a worker's process into its slot, where no client finds it.
+    pub fn insert_worker(&mut self, slot: u32, mut live: Live) {
+        self.next_seq += 1;
+        live.seq = self.next_seq;
         self.put(slot, Entry::Live(Box::new(live)));
     }
 
@@ -353,6 +395,11 @@ impl Runs {
         fronts.min().map(|(_, _, slot)| slot)
     }
 
+    /// One more pool, the last.
+    pub fn add_pool(&mut self) {
+        self.ended.insert(self.ended.len() - 1, VecDeque::new());
+    }
+
     /// Slots by age, the oldest first, from after `after` on.
     pub fn by_age(&self, after: Option<u32>) -> impl DoubleEndedIterator<Item = u32> + '_ {
         let seq = after.and_then(|slot| self.seq(slot)).unwrap_or(0);
@@ -367,9 +414,9 @@ impl Runs {
         })
     }
 
-    /// Their slots.
+    /// The slots of living runs, workers' processes left out.
     pub fn alive_slots(&self) -> HashSet<u32> {
-        self.alive().map(|(slot, _)| slot).collect()
+        self.alive().filter(|(_, live)| live.worker.is_none()).map(|(slot, _)| slot).collect()
     }
 
     fn seq(&self, slot: u32) -> Option<u64> {

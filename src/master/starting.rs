@@ -18,7 +18,7 @@ use slog::warn;
 
 use super::Master;
 use super::capture::{self, Capture};
-use super::runs::{Asker, Extra, Live, Waiter};
+use super::runs::{Asker, Live, Waiter};
 use super::sources::Source;
 use super::timers::Timer;
 use crate::journal::RecordRef;
@@ -81,44 +81,20 @@ impl Master {
             pool: name,
             entry: &request.entry,
             state: State::Queued,
+            worker: false,
             queued_at,
             timeout,
             kill_timeout,
         };
         self.table.claim(slot, &claim);
         let wait = request.wait;
+        let waiter = Waiter { asker, number: 0, for_end: wait, duplicate: false, asked_to_run: true, timer: None };
         let live = Live {
-            id: id.into(),
-            pool: Some(index),
-            seq: 0,
-            state: State::Queued,
-            recovered: false,
-            told: false,
-            nonce: 0,
-            fork_seq: 0,
-            asked_at: 0,
-            order: (0, 0),
-            ordered: (0, 0),
-            carried: false,
-            generation: 0,
-            process: None,
-            waiters: vec![Waiter {
-                asker,
-                number: 0,
-                for_end: wait,
-                duplicate: false,
-                asked_to_run: true,
-                timer: None,
-            }],
+            waiters: vec![waiter],
             timeout,
             kill_timeout,
-            timer: None,
-            ending: false,
-            early_signal: None,
-            captures: Vec::new(),
-            said: false,
-            extra: Extra::default(),
             request: Some(request),
+            ..Live::new(&id, Some(index))
         };
         self.runs.insert(slot, live);
         self.pools[index].totals.0 += 1;
@@ -170,7 +146,7 @@ impl Master {
     }
 
     /// Hands a run that has a place to a process. False: it has to wait a moment, and whoever comes behind it.
-    fn start_run(&mut self, index: usize, slot: u32) -> bool {
+    pub(super) fn start_run(&mut self, index: usize, slot: u32) -> bool {
         let nonce = self.nonce();
         let head = self.table.ring_head();
         let Some(live) = self.runs.live(slot) else { return true };
@@ -208,9 +184,13 @@ impl Master {
         }
         if error.kind() == io::ErrorKind::WouldBlock || is_passing(&error) {
             // The channel is full, or too many descriptors are under way: a moment later it will go.
+            self.pause_forks(index);
+            if let Some(id) = self.runs.live(slot).and_then(|live| live.worker) {
+                self.worker_not_spawned(slot, id, &format!("asking for its process: {error}"));
+                return false;
+            }
             self.pools[index].admission.wait_again(slot);
             self.pools[index].untold = true;
-            self.pause_forks(index);
             false
         } else {
             let name = &self.pools[index].definition.name;
@@ -287,6 +267,9 @@ impl Master {
 
     /// Descriptors for a run whose stdio is not what its pool's children have already.
     fn stdio(&mut self, index: usize, slot: u32, request: &Request) -> io::Result<Option<[OwnedFd; 3]>> {
+        if let Some(id) = self.runs.live(slot).and_then(|live| live.worker) {
+            return self.worker_stdio(id).map(Some);
+        }
         let pool = &self.pools[index];
         let own = match pool.definition.output {
             processfile::Output::Log => Output::Log,
@@ -346,7 +329,7 @@ impl Master {
     }
 
     /// A free slot; if need be, that of the oldest run that has ended.
-    fn take_slot(&mut self) -> Option<u32> {
+    pub(super) fn take_slot(&mut self) -> Option<u32> {
         if let Some(slot) = self.runs.take_slot() {
             return Some(slot);
         }

@@ -8,6 +8,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Poll};
 use slog::{info, warn};
 
+use super::apps::{Apps, List};
 use super::gate::{Gate, TokenFileError};
 use super::listeners::Listener;
 use super::runs::Runs;
@@ -15,7 +16,7 @@ use super::sources::{Source, Sources};
 use super::{Master, logging};
 use crate::journal::{Journal, JournalError};
 use crate::pool::{Outlets, Pool};
-use crate::processfile::{self, ProcessFile};
+use crate::processfile;
 use crate::settings::ServeOptions;
 use crate::sys::clock::monotonic_ns;
 use crate::sys::eventfd::EventFd;
@@ -112,7 +113,8 @@ impl Master {
             warn!(log, "the journal's end was damaged, and is kept aside"; "what" => ?torn);
         }
         let poll = Poll::new().map_err(system("making an epoll instance"))?;
-        let (pools, default_pool) = pools(options, file)?;
+        let (definitions, apps) = file.map(|file| (file.pools, file.apps)).unwrap_or_default();
+        let (pools, default_pool) = pools(options, definitions)?;
 
         let mut listeners = Vec::new();
         let (mut wake, mut others) = (None, Vec::new());
@@ -172,6 +174,7 @@ impl Master {
             accept_paused: false,
             reserve: reserve(),
             counts: Default::default(),
+            apps: Apps::new(List::new(options.dirs.apps()).map_err(system("making an eventfd"))?),
             former_captures: Default::default(),
             reloads: Vec::new(),
             wrong_tokens: Default::default(),
@@ -184,9 +187,12 @@ impl Master {
         };
         master.watch().map_err(system("watching the sockets"))?;
         master.recover(restart, records, others);
-        for index in 0..count {
+        for index in 0..master.pools.len() {
             master.keep_orders(index);
             master.load(index);
+        }
+        if !restart {
+            master.define_apps(apps);
         }
         for listener in &master.listeners {
             super::keeping::keep(
@@ -209,6 +215,7 @@ impl Master {
         };
         add(self.wake.as_fd().as_raw_fd(), Source::Wake)?;
         add(self.keeper.as_raw_fd(), Source::Keeper)?;
+        add(self.apps.list.wake().as_fd().as_raw_fd(), Source::List)?;
         for (i, listener) in self.listeners.iter().enumerate() {
             add(listener.as_raw_fd(), Source::Listener(i))?;
         }
@@ -216,8 +223,10 @@ impl Master {
     }
 }
 
-fn pools(options: &ServeOptions, file: Option<ProcessFile>) -> Result<(Vec<Pool>, Option<usize>), MasterError> {
-    let definitions = file.map(|f| f.pools).unwrap_or_default();
+fn pools(
+    options: &ServeOptions,
+    definitions: Vec<processfile::Pool>,
+) -> Result<(Vec<Pool>, Option<usize>), MasterError> {
     let default = processfile::default_pool(&definitions).map(|pool| pool.name.clone());
     let mut pools = Vec::new();
     for definition in definitions {

@@ -43,6 +43,8 @@ impl Master {
                 for slot in waiting {
                     self.fail_start(slot, &RpcError::shutting_down("the daemon was shut down before the run started"));
                 }
+                let workers: Vec<u32> = self.apps.workers.keys().copied().collect();
+                self.stop_in_order(&workers);
                 for pool in &mut self.pools {
                     pool.idle.clear();
                 }

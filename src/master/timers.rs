@@ -38,6 +38,10 @@ pub enum Timer {
     Keep,
     /// The next step of the shutdown.
     Stop,
+    /// A worker's pause is over, or its time to get ready.
+    Worker(u32),
+    /// More workers may be started.
+    Workers,
 }
 
 /// Names a timer, to cancel it.
@@ -53,8 +57,12 @@ pub struct Timers {
 impl Timers {
     /// Fires `timer` after `wait`.
     pub fn after(&mut self, wait: Duration, timer: Timer) -> Key {
+        self.at(monotonic_ns().saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)), timer)
+    }
+
+    /// Fires `timer` at this time, ns monotonic.
+    pub fn at(&mut self, at: u64, timer: Timer) -> Key {
         self.next += 1;
-        let at = monotonic_ns().saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
         self.queue.insert((at, self.next), timer);
         (at, self.next)
     }

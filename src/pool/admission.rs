@@ -28,6 +28,11 @@ impl Admission {
         Admission { max_running: max_running as usize, max_queued: max_queued as usize, ..Admission::default() }
     }
 
+    /// Other bounds; those that run or wait beyond them stay.
+    pub fn resize(&mut self, max_running: u32, max_queued: u32) {
+        (self.max_running, self.max_queued) = (max_running as usize, max_queued as usize);
+    }
+
     /// What would become of a new request. With `open` false (no zygote can fork now) nobody starts. Those that wait are never overtaken.
     pub fn verdict(&self, open: bool) -> Verdict {
         if open && self.queue.is_empty() && self.running < self.max_running {

@@ -156,6 +156,7 @@ pub fn start(pool: &Pool, number: u32, orders: &Orders, outlets: &Outlets) -> Re
         identity,
         limits: limits.into_iter().filter_map(|(l, v)| Some((l, v?))).collect(),
         sibling: true,
+        ..Program::default()
     };
     let (pid, handle) = spawn(&program).map_err(|source| StartError::Spawn { pool: pool.name.clone(), source })?;
     Ok(Started { pid, handle, replies, pidfds, their_end })

@@ -8,16 +8,17 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::error::{At, Report};
+use super::apps::{Beside, pool_watch};
+use super::error::{At, Report, nearest};
 use super::fields::{Fields, Keys};
 use super::parts::{account, entries, env, limits, name};
 use super::paths::{folder, folder_fault, program, readable};
-use super::tree::{Node, Quoted, Value};
+use super::tree::{Entry, Node, Quoted, Value};
 use super::values::{MILLISECOND, YEAR, choice, duration, flag, text, whole};
-use super::{Limits, Output, Pool, Runtime, Shutdown};
+use super::{App, Limits, Output, Pool, Presence, Program, Runtime, Shutdown};
 
 /// Keys of the file's object. `$schema` is for editors.
-pub(super) const FILE_KEYS: Keys = &["$schema", "pools", "apps"];
+pub(super) const FILE_KEYS: Keys = &["$schema", "pools", "apps", "deploy"];
 
 /// Keys of a pool.
 pub(super) const POOL_KEYS: Keys = &[
@@ -42,6 +43,9 @@ pub(super) const POOL_KEYS: Keys = &[
     "shutdown",
     "output",
     "limits",
+    "watch",
+    "ignore_watch",
+    "watch_delay",
 ];
 
 const RUNTIMES: &[(&str, Runtime)] = &[("php", Runtime::Php), ("python", Runtime::Python), ("native", Runtime::Native)];
@@ -52,43 +56,174 @@ const OUTPUTS: &[(&str, Output)] =
 const NONE: (Duration, &str) = (Duration::ZERO, "0");
 const HOUR: (Duration, &str) = (Duration::from_secs(3600), "1h");
 
-/// The pools of a file, or None where `pools` could not be read. Faults are in the report.
-pub(super) fn pools(root: &Node, base: &Path, report: &mut Report) -> Option<Vec<Pool>> {
+/// What a file has.
+pub(super) struct Contents {
+    pub pools: Vec<Pool>,
+    pub apps: Vec<App>,
+    pub warnings: Vec<String>,
+}
+
+/// The pools and apps of a file, or None where they could not be read. Faults are in the report. `known` are pools that
+/// are there already.
+pub(super) fn file(
+    root: &Node,
+    base: &Path,
+    presence: Presence,
+    known: &[&str],
+    report: &mut Report,
+) -> Option<Contents> {
     let top = &At::Root;
-    if !matches!(root.value, Value::Object(_)) {
-        let message = || format!("expected an object, {{ \"pools\": [ … ] }}, found {}", root.kind());
-        report.add((root.line, root.column), top, message);
-        return None;
-    }
-    let fields = Fields::of(root, FILE_KEYS, top, report)?;
-    if let Some(apps) = fields.get("apps") {
-        let message = "long-running workers are not there yet: expected \"pools\" alone";
-        report.add((apps.line, apps.column), &At::Key(top, "apps"), || message.to_owned());
-    }
-    if let Some(schema) = fields.get("$schema") {
-        text(schema, &At::Key(top, "$schema"), report, "the address of a schema", 4096);
-    }
-    let at = At::Key(top, "pools");
-    let Some(node) = fields.get("pools") else {
-        report.add(fields.place, &at, || "missing: expected a list of pools".to_owned());
-        return None;
-    };
-    let Value::List(items) = &node.value else {
-        let message = || format!("expected a list of pools, found {}", node.found());
-        report.add((node.line, node.column), &at, message);
-        return None;
-    };
-    let base_fault = folder_fault(base);
     let mut seen = Seen::default();
+    let mut beside = Beside::default();
+    let is_app = |entries: &[Entry]| {
+        let has = |key: &str| entries.iter().any(|entry| entry.key == key);
+        !has("apps") && !has("pools") && ["script", "exec", "cmd", "command", "entry"].into_iter().any(has)
+    };
+    let (pools, apps) = match &root.value {
+        // pm2's other forms: a list of apps, one app.
+        Value::List(items) => (Some(Vec::new()), apps(items, top, base, presence, &mut seen, &mut beside, report)),
+        Value::Object(entries) if is_app(entries) => {
+            (Some(Vec::new()), apps(std::slice::from_ref(root), top, base, presence, &mut seen, &mut beside, report))
+        }
+        Value::Object(_) => {
+            let fields = Fields::of(root, FILE_KEYS, top, report)?;
+            if let Some(schema) = fields.get("$schema") {
+                text(schema, &At::Key(top, "$schema"), report, "the address of a schema", 4096);
+            }
+            if fields.get("deploy").is_some() {
+                beside.foreign.push("deploy".to_owned());
+            }
+            if fields.get("pools").is_none() && fields.get("apps").is_none() {
+                let message = "missing: expected a list of pools, or \"apps\", a list of apps";
+                report.add(fields.place, &At::Key(top, "pools"), || message.to_owned());
+                return None;
+            }
+            let found = section(&fields, "pools", top, report)
+                .and_then(|items| pools(items, &At::Key(top, "pools"), base, &mut seen, report));
+            let items = section(&fields, "apps", top, report);
+            let at = At::Key(top, "apps");
+            (found, items.and_then(|items| apps(items, &at, base, presence, &mut seen, &mut beside, report)))
+        }
+        _ => {
+            let message =
+                || format!("expected an object, {{ \"pools\": [ … ], \"apps\": [ … ] }}, found {}", root.kind());
+            report.add((root.line, root.column), top, message);
+            return None;
+        }
+    };
+    let contents = Contents { pools: pools?, apps: apps?, warnings: warnings(&beside) };
+    if presence == Presence::Checked {
+        related(root, &contents, known, report);
+    }
+    Some(contents)
+}
+
+/// The members of a list that may be left out.
+fn section<'t>(fields: &Fields<'t>, key: &str, top: &At, report: &mut Report) -> Option<&'t [Node]> {
+    match fields.get(key) {
+        None => Some(&[]),
+        Some(Node { value: Value::List(items), .. }) => Some(items),
+        Some(node) => {
+            let message = || format!("expected a list of {key}, found {}", node.found());
+            report.add((node.line, node.column), &At::Key(top, key), message);
+            None
+        }
+    }
+}
+
+fn pools<'t>(items: &'t [Node], at: &At, base: &Path, seen: &mut Seen<'t>, report: &mut Report) -> Option<Vec<Pool>> {
+    let base_fault = folder_fault(base);
     let mut pools = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
-        let at = At::Item(&at, index);
+        let at = At::Item(at, index);
         pools.extend(match name_of(item) {
-            Some(name) => pool(item, base, &base_fault, &mut seen, &At::Pool(&at, name), report),
-            None => pool(item, base, &base_fault, &mut seen, &at, report),
+            Some(name) => pool(item, base, &base_fault, seen, &At::Pool(&at, name), report),
+            None => pool(item, base, &base_fault, seen, &at, report),
         });
     }
     Some(pools)
+}
+
+fn apps<'t>(
+    items: &'t [Node],
+    at: &At,
+    base: &Path,
+    presence: Presence,
+    seen: &mut Seen<'t>,
+    beside: &mut Beside,
+    report: &mut Report,
+) -> Option<Vec<App>> {
+    let mut apps = Vec::with_capacity(items.len());
+    let mut unnamed: HashMap<String, u32> = HashMap::new();
+    for (index, item) in items.iter().enumerate() {
+        let at = &At::Item(at, index);
+        let Some(app) = super::apps::app(item, base, presence, beside, at, report) else { continue };
+        let place = (item.line, item.column);
+        match name_of(item) {
+            Some(written) => seen.name(written, item, at, report),
+            // The script's name: two of them would be one app.
+            None => {
+                match unnamed.insert(app.name.clone(), item.line).or_else(|| seen.names.get(app.name.as_str()).copied())
+                {
+                    None => {}
+                    Some(first) => report.add(place, &At::Key(at, "name"), || {
+                        format!("the name {} is used twice, first in line {first}: give a \"name\"", Quoted(&app.name))
+                    }),
+                }
+            }
+        }
+        apps.push(app);
+    }
+    Some(apps)
+}
+
+/// One line for all that is of no use here.
+fn warnings(beside: &Beside) -> Vec<String> {
+    if beside.foreign.is_empty() {
+        return Vec::new();
+    }
+    vec![format!("of no use here, and ignored (they are for Node or for pm2's cloud): {}", beside.foreign.join(", "))]
+}
+
+/// Names that apps use of each other, and of pools.
+fn related(root: &Node, contents: &Contents, known: &[&str], report: &mut Report) {
+    let place = (root.line, root.column);
+    let names: HashMap<&str, &App> = contents.apps.iter().map(|app| (app.name.as_str(), app)).collect();
+    for app in &contents.apps {
+        let at = At::Pool(&At::Root, &app.name);
+        for on in &app.depends_on {
+            if !names.contains_key(on.as_str()) {
+                let near = nearest(on, names.keys().copied());
+                let hint = near.map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
+                report
+                    .add(place, &at, || format!("depends_on names {}, which is no app of this file{hint}", Quoted(on)));
+            }
+        }
+        if let Program::Pool { pool, .. } = &app.program
+            && !contents.pools.is_empty()
+            && contents.pools.iter().all(|p| p.name != *pool)
+            && !known.contains(&pool.as_str())
+        {
+            let near = nearest(pool, contents.pools.iter().map(|p| p.name.as_str()));
+            let hint = near.map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
+            report.add(place, &at, || format!("pool names {}, which is no pool of this file{hint}", Quoted(pool)));
+        }
+    }
+    // Whatever can be put after what it depends on is taken away; what is left goes in circles.
+    let mut left: Vec<&App> = contents.apps.iter().collect();
+    loop {
+        let before = left.len();
+        let waiting: Vec<&str> = left.iter().map(|app| app.name.as_str()).collect();
+        left.retain(|app| app.depends_on.iter().any(|on| waiting.contains(&on.as_str())));
+        if left.is_empty() {
+            return;
+        }
+        if left.len() == before {
+            let circle: Vec<&str> = left.iter().map(|app| app.name.as_str()).collect();
+            let message = || format!("depends_on goes in a circle: {}", circle.join(", "));
+            return report.add(place, &At::Key(&At::Root, "apps"), message);
+        }
+    }
 }
 
 /// What one pool must not repeat of those before it.
@@ -98,6 +233,18 @@ struct Seen<'t> {
     names: HashMap<&'t str, u32>,
     /// Line of the first `"default": true`.
     default: Option<u32>,
+}
+
+impl<'t> Seen<'t> {
+    /// A name that is written in `node`: told when it is there for the second time.
+    fn name(&mut self, written: &'t str, node: &Node, at: &At, report: &mut Report) {
+        if let Some(first) = self.names.get(written) {
+            let message = || format!("the name {} is used twice, first in line {first}", Quoted(written));
+            report.add((node.line, node.column), &At::Key(at, "name"), message);
+        } else {
+            self.names.insert(written, node.line);
+        }
+    }
 }
 
 /// The name to show in errors, be it valid or not.
@@ -122,12 +269,7 @@ fn pool<'t>(
     let fields = Fields::of(node, POOL_KEYS, at, report)?;
     let pool_name = fields.required("name", "a name", at, report, name);
     if let (Some(_), Some(node), Some(written)) = (&pool_name, fields.get("name"), name_of(node)) {
-        if let Some(first) = seen.names.get(written) {
-            let message = || format!("the name {} is used twice, first in line {first}", Quoted(written));
-            report.add((node.line, node.column), &At::Key(at, "name"), message);
-        } else {
-            seen.names.insert(written, node.line);
-        }
+        seen.name(written, node, at, report);
     }
     let runtime = fields.required("runtime", "\"php\", \"python\" or \"native\"", at, report, |node, at, report| {
         choice(node, at, report, RUNTIMES)
@@ -179,6 +321,7 @@ fn pool<'t>(
         fields.or("shutdown", Shutdown::Fast, at, report, |node, at, report| choice(node, at, report, SHUTDOWNS));
     let output = fields.or("output", Output::Log, at, report, |node, at, report| choice(node, at, report, OUTPUTS));
     let limits = fields.or("limits", Limits::default(), at, report, limits);
+    let watch = pool_watch(&fields, cwd.as_deref().unwrap_or(base), at, report);
 
     let runtime = runtime?;
     Some(Pool {
@@ -203,6 +346,7 @@ fn pool<'t>(
         shutdown: shutdown?,
         output: output?,
         limits: limits?,
+        watch: watch?,
     })
 }
 

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 mod app;
+mod apps;
+mod canonical;
 mod check;
 mod entry;
 mod error;
@@ -23,10 +25,9 @@ mod paths;
 mod tests;
 mod tree;
 mod values;
+mod yaml;
 
-pub use app::{
-    Address, App, Format, Inherit, Instances, Listen, Logs, Program, Ready, Sink, Watch,
-};
+pub use app::{Address, App, Format, Inherit, Instances, Listen, Logs, Program, Ready, Sink, Watch};
 pub use entry::entry_allowed;
 pub use error::{Error, Errors, nearest};
 
@@ -39,14 +40,27 @@ pub const SCHEMA: &str = include_str!("../../proto/schema/process-file.json");
 pub const MAX_BYTES: u64 = 4 << 20;
 
 /// A process file that has been checked.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct ProcessFile {
     /// Absolute path of the file.
     pub path: PathBuf,
     /// Its folder, absolute: relative paths in the file are relative to it.
     pub folder: PathBuf,
-    /// In the order of the file; names differ.
+    /// In the order of the file; names differ, those of apps among them.
     pub pools: Vec<Pool>,
+    /// In the order of the file.
+    pub apps: Vec<App>,
+    /// What was taken, and is of no use here; one line each.
+    pub warnings: Vec<String>,
+}
+
+/// Whether files and folders that are named must be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// They must.
+    Checked,
+    /// They were when this was written, or will be when it is used.
+    Assumed,
 }
 
 /// What a zygote of the pool runs in.
@@ -141,6 +155,8 @@ pub struct Pool {
     pub output: Output,
     /// Default: none of them.
     pub limits: Limits,
+    /// Files whose change makes a new generation.
+    pub watch: Option<Watch>,
 }
 
 impl Runtime {
@@ -198,16 +214,70 @@ pub fn parse(text: &str, path: &Path) -> Result<ProcessFile, Errors> {
         }
     };
     let folder = absolute.parent().unwrap_or(Path::new("/")).to_owned();
-    let pools = match jsonc::parse(without_mark(text)) {
-        Ok(tree) => check::pools(&tree, &folder, &mut report),
+    let yaml = absolute.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+    let tree = if yaml { yaml::parse(without_mark(text)) } else { jsonc::parse(without_mark(text)) };
+    let contents = match tree {
+        Ok(tree) => check::file(&tree, &folder, Presence::Checked, &[], &mut report),
         Err(error) => {
             report.add((error.line, error.column), &At::Root, || error.message);
             None
         }
     };
-    match pools {
-        Some(pools) if report.is_empty() => Ok(ProcessFile { path: absolute, folder, pools }),
+    match contents {
+        Some(check::Contents { pools, apps, warnings }) if report.is_empty() => {
+            Ok(ProcessFile { path: absolute, folder, pools, apps, warnings })
+        }
         _ => Err(report.into_errors()),
+    }
+}
+
+/// Checks apps and pools that come from somewhere else than a file: JSON as in a process file, an object with `apps`
+/// or `pools`. Files and folders that they name need not be there. `pools` are names that are known beside those in the text.
+pub fn parse_apps(text: &str, folder: &Path, pools: &[&str]) -> Result<(Vec<App>, Vec<Pool>), Errors> {
+    let mut report = Report::new(Path::new("apps"));
+    let contents = match jsonc::parse(text) {
+        Ok(tree) => check::file(&tree, folder, Presence::Assumed, pools, &mut report),
+        Err(error) => {
+            report.add((error.line, error.column), &At::Root, || error.message);
+            None
+        }
+    };
+    match contents {
+        Some(contents) if report.is_empty() => Ok((contents.apps, contents.pools)),
+        _ => Err(report.into_errors()),
+    }
+}
+
+impl ProcessFile {
+    /// Merges each app's `env_NAME` into its environment. The error says which there are.
+    pub fn choose_env(&mut self, name: &str) -> Result<(), String> {
+        let mut any = false;
+        for app in &mut self.apps {
+            if let Some(variables) = app.env_named.get(name) {
+                any = true;
+                app.env.extend(variables.clone());
+            }
+        }
+        if any {
+            return Ok(());
+        }
+        let mut known: Vec<&str> = self.apps.iter().flat_map(|app| app.env_named.keys()).map(String::as_str).collect();
+        known.sort_unstable();
+        known.dedup();
+        let there =
+            if known.is_empty() { "there is none".to_owned() } else { format!("there are {}", known.join(", ")) };
+        Err(format!("no app of {} has env_{name}; {there}", self.path.display()))
+    }
+
+    /// Only these apps. The error names one that is not there.
+    pub fn only(&mut self, names: &[String]) -> Result<(), String> {
+        if let Some(name) = names.iter().find(|name| self.apps.iter().all(|app| app.name != **name)) {
+            let near = nearest(name, self.apps.iter().map(|app| app.name.as_str()));
+            let hint = near.map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
+            return Err(format!("there is no app \"{name}\" in {}{hint}", self.path.display()));
+        }
+        self.apps.retain(|app| names.contains(&app.name));
+        Ok(())
     }
 }
 

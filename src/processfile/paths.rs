@@ -19,7 +19,7 @@ fn path(node: &Node, at: &At, report: &mut Report, expected: &str, folder: &Path
 
 /// `path` below the absolute `folder`, without `.` and double slashes. Links stay as they are
 /// named, so that what a link stands for may change between two loads.
-fn absolute(folder: &Path, path: &str) -> PathBuf {
+pub(super) fn absolute(folder: &Path, path: &str) -> PathBuf {
     folder.join(path).components().collect()
 }
 

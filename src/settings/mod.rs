@@ -37,6 +37,11 @@ impl Dirs {
         self.state.join("journal")
     }
 
+    /// The list of apps.
+    pub fn apps(&self) -> PathBuf {
+        self.state.join("apps.json")
+    }
+
     /// The folder of `POOL-out.log` and `POOL-error.log`.
     pub fn logs(&self) -> PathBuf {
         self.state.join("logs")

@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::pidfd::PidFd;
 use super::users::Identity;
@@ -29,6 +30,16 @@ pub struct Program<'a> {
     pub limits: Vec<(Limit, u64)>,
     /// Make it our sibling, so that its parent is ours.
     pub sibling: bool,
+    /// File mode creation mask; None: ours.
+    pub umask: Option<u32>,
+    /// −20…19; None: ours.
+    pub nice: Option<i32>,
+    /// −1000…1000 (proc(5)); None: ours.
+    pub oom_score_adj: Option<i32>,
+    /// `LISTEN_PID` is added to the environment with the child's own number (sd_listen_fds(3)).
+    pub listen_pid: bool,
+    /// The child's first act is to write its number here, so that it is known even if we are killed right after the clone.
+    pub pid_to: Option<&'a AtomicU64>,
 }
 
 /// Limits that can be set on a program (`setrlimit(2)`).
@@ -40,6 +51,8 @@ pub enum Limit {
     OpenFiles,
     /// Bytes of a core dump.
     Core,
+    /// Seconds of processor time.
+    CpuTime,
 }
 
 /// Why a program could not be started.
@@ -54,7 +67,22 @@ pub struct SpawnError {
     pub source: io::Error,
 }
 
-const STAGES: [&str; 8] = ["fork", "setsid", "setrlimit", "setgroups", "setgid", "setuid", "chdir", "exec"];
+const STAGES: [&str; 10] = [
+    "fork",
+    "setsid",
+    "setrlimit",
+    "setgroups",
+    "setgid",
+    "setuid",
+    "chdir",
+    "exec",
+    "setting its niceness",
+    "setting its oom_score_adj",
+];
+
+const LISTEN_PID: &[u8] = b"LISTEN_PID=";
+/// The longest pid, and a NUL.
+const PID_DIGITS: usize = 11;
 
 /// Everything the child touches, made before the clone: between clone and exec nothing allocates or locks.
 struct Plan {
@@ -66,6 +94,13 @@ struct Plan {
     scratch: Vec<i32>,
     identity: Option<Identity>,
     limits: Vec<(u32, u64)>,
+    umask: Option<u32>,
+    nice: Option<i32>,
+    /// As text.
+    oom_score_adj: Option<Vec<u8>>,
+    /// `LISTEN_PID=` and room for the number; `envp` points to it.
+    listen_pid: Vec<u8>,
+    pid_to: *const AtomicU64,
     failed: (usize, i32),
 }
 
@@ -89,10 +124,16 @@ pub fn spawn(program: &Program<'_>) -> Result<(u32, PidFd), SpawnError> {
         .collect::<Result<_, _>>()?;
     let exe = find(program).map_err(|e| fail("looking for the program", e))?;
     let pointers = |v: &[CString]| v.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>();
+    let mut listen_pid = LISTEN_PID.to_vec();
+    listen_pid.resize(LISTEN_PID.len() + PID_DIGITS, 0);
+    let mut envp = pointers(&env);
+    if program.listen_pid {
+        envp.insert(0, listen_pid.as_ptr().cast());
+    }
     let mut plan = Plan {
         exe: text(exe.as_os_str())?,
         argv: pointers(&argv),
-        envp: pointers(&env),
+        envp,
         cwd: program.cwd.as_deref().map(|p| text(p.as_os_str())).transpose()?,
         fds: program.fds.iter().map(|(fd, to)| (fd.as_raw_fd(), *to)).collect(),
         scratch: vec![-1; program.fds.len()],
@@ -105,10 +146,16 @@ pub fn spawn(program: &Program<'_>) -> Result<(u32, PidFd), SpawnError> {
                     Limit::Memory => libc::RLIMIT_AS,
                     Limit::OpenFiles => libc::RLIMIT_NOFILE,
                     Limit::Core => libc::RLIMIT_CORE,
+                    Limit::CpuTime => libc::RLIMIT_CPU,
                 };
                 (which, *v)
             })
             .collect(),
+        umask: program.umask,
+        nice: program.nice,
+        oom_score_adj: program.oom_score_adj.map(|score| score.to_string().into_bytes()),
+        listen_pid,
+        pid_to: program.pid_to.map_or(std::ptr::null(), std::ptr::from_ref),
         failed: (0, 0),
     };
 
@@ -174,6 +221,13 @@ extern "C" fn child(plan: *mut libc::c_void) -> libc::c_int {
 
 /// Returns only on failure: (index into STAGES, errno).
 fn prepare(plan: &mut Plan) -> (usize, i32) {
+    // SAFETY: raw, since what glibc remembers is our own number, not the child's.
+    let pid = unsafe { libc::syscall(libc::SYS_getpid) } as u64;
+    // SAFETY: null, or it points to a live atomic: the parent waits for us.
+    if let Some(word) = unsafe { plan.pid_to.as_ref() } {
+        word.store(pid, Ordering::Release);
+    }
+    write_number(&mut plan.listen_pid[LISTEN_PID.len()..], pid);
     super::signals::reset_all();
     let errno = || io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
     // SAFETY: raw system calls with integers and with pointers into Plan, which lives. Raw ones for the ids, because glibc's
@@ -202,6 +256,20 @@ fn prepare(plan: &mut Plan) -> (usize, i32) {
                 return (2, errno());
             }
         }
+        if let Some(nice) = plan.nice
+            && libc::syscall(libc::SYS_setpriority, libc::PRIO_PROCESS, 0, nice) < 0
+        {
+            return (8, errno());
+        }
+        if let Some(score) = &plan.oom_score_adj {
+            let fd = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+            if fd < 0 || libc::write(fd, score.as_ptr().cast(), score.len()) < 0 {
+                return (9, errno());
+            }
+        }
+        if let Some(umask) = plan.umask {
+            libc::umask(umask);
+        }
         if let Some(id) = &plan.identity {
             if libc::syscall(libc::SYS_setgroups, id.groups.len(), id.groups.as_ptr()) < 0 {
                 return (3, errno());
@@ -220,6 +288,17 @@ fn prepare(plan: &mut Plan) -> (usize, i32) {
         }
         libc::execve(plan.exe.as_ptr(), plan.argv.as_ptr(), plan.envp.as_ptr());
         (7, errno())
+    }
+}
+
+/// Decimal digits, without allocating; what follows them stays 0.
+fn write_number(to: &mut [u8], number: u64) {
+    let mut digits = 1;
+    while number / 10u64.pow(digits) > 0 {
+        digits += 1;
+    }
+    for (place, byte) in (0..digits).rev().zip(to) {
+        *byte = b'0' + (number / 10u64.pow(place) % 10) as u8;
     }
 }
 
@@ -258,6 +337,27 @@ mod tests {
             nix::sys::wait::WaitStatus::Exited(nix::unistd::Pid::from_raw(pid as i32), 3)
         );
         assert!(handle.send(0).is_err());
+    }
+
+    #[test]
+    fn a_worker_s_extras_are_set_in_the_child_alone() {
+        let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
+        let word = AtomicU64::new(0);
+        let script = "echo $LISTEN_PID $$ $(umask) $(nice) $(cat /proc/self/oom_score_adj) $(ulimit -t)";
+        let mut p = program(&["sh", "-c", script]);
+        p.fds = vec![(write.as_fd(), 1)];
+        (p.listen_pid, p.pid_to) = (true, Some(&word));
+        (p.umask, p.nice, p.oom_score_adj) = (Some(0o027), Some(5), Some(500));
+        p.limits = vec![(Limit::CpuTime, 7)];
+        let (pid, _handle) = spawn(&p).unwrap();
+        assert_eq!(word.load(Ordering::Acquire), u64::from(pid));
+        drop(p);
+        drop(write);
+        let mut out = String::new();
+        std::fs::File::from(read).read_to_string(&mut out).unwrap();
+        assert_eq!(out, format!("{pid} {pid} 0027 5 500 7\n"));
+        nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid as i32), None).unwrap();
+        assert_ne!(nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022)).bits(), 0o027);
     }
 
     #[test]

@@ -13,8 +13,9 @@ use crate::wire::status::{State, Usage};
 pub(super) const SLOT_WORDS: usize = 72;
 
 const SEQ: usize = 0;
-/// State (bits 0–7, 0: free), kind of end (8–15), timed out (16), captures (17), generation (32–63).
+/// State (bits 0–7, 0: free), kind of end (8–15), timed out (16), captures (17), worker (18), generation (32–63).
 const STATE: usize = 1;
+const WORKER: u64 = 1 << 18;
 const NONCE: usize = 2;
 const PID: usize = 3;
 const FORK_SEQ: usize = 4;
@@ -68,6 +69,8 @@ pub struct Record {
     pub ended_at: u64,
     pub how: Option<How>,
     pub timed_out: bool,
+    /// A worker's process; the id is the worker's, the pool the app.
+    pub worker: bool,
     pub usage: Option<Usage>,
     pub timeout: Option<Duration>,
     pub kill_timeout: Duration,
@@ -107,6 +110,7 @@ pub struct Claim<'a> {
     pub pool: &'a str,
     pub entry: &'a str,
     pub state: State,
+    pub worker: bool,
     pub queued_at: u64,
     pub timeout: Option<Duration>,
     pub kill_timeout: Duration,
@@ -169,6 +173,7 @@ impl Table {
             w.text(ID, 8, claim.id);
             w.text(POOL, 8, claim.pool);
             w.text(ENTRY, ENTRY_WORDS, claim.entry);
+            w.set(STATE, if claim.worker { WORKER } else { 0 });
             w.state(claim.state);
         });
     }
@@ -178,7 +183,7 @@ impl Table {
         self.write(slot, |w| {
             w.set(NONCE, nonce);
             w.set(FORK_SEQ, fork_seq);
-            w.set(STATE, u64::from(generation) << 32 | encode(State::Starting));
+            w.set(STATE, w.get(STATE) & WORKER | u64::from(generation) << 32 | encode(State::Starting));
         });
     }
 
@@ -252,6 +257,11 @@ impl Table {
     /// Forgets it.
     pub fn clear(&self, slot: u32) {
         self.write(slot, |w| w.set(STATE, 0));
+    }
+
+    /// Where its pid is, for a process that is to write it there itself, before anything else can happen to it.
+    pub fn pid_word(&self, slot: u32) -> &AtomicU64 {
+        self.word(SLOTS_AT + slot as usize * SLOT_WORDS + PID)
     }
 
     /// Only the state of slot `slot`; None when it is free.
@@ -339,6 +349,7 @@ fn build(slot: u32, w: &[u64; SLOT_WORDS]) -> Option<Record> {
         ended_at: w[ENDED_AT],
         how,
         timed_out: w[STATE] >> 16 & 1 == 1,
+        worker: w[STATE] & WORKER != 0,
         timeout: w[TIMEOUT].checked_sub(1).map(Duration::from_millis),
         kill_timeout: Duration::from_millis(w[KILL_TIMEOUT]),
         started_mono: w[STARTED_MONO],

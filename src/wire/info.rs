@@ -1,5 +1,6 @@
 //! What a client is told about the daemon and its pools.
 
+use super::apps::WorkerInfo;
 use super::status::Status;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -110,8 +111,8 @@ pub struct List<'a> {
     pub pools: Vec<PoolInfo>,
     /// Live runs and the latest ended, at most 20.
     pub runs: Vec<Status<'a>>,
-    /// None in this version.
-    pub workers: Vec<serde_json::Value>,
+    /// All workers, by id.
+    pub workers: Vec<WorkerInfo<'a>>,
 }
 
 /// The answer to `info`.

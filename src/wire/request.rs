@@ -1,8 +1,10 @@
 //! What a client may ask for, validated: nothing past this page checks a request's shape again.
 
+mod apps;
 mod method;
 mod shapes;
 
+pub use apps::{Apps, Define, Targets};
 pub use method::{METHODS, Method};
 
 use super::status::State;

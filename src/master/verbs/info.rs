@@ -16,7 +16,7 @@ pub(super) fn obey(master: &mut Master, asker: Asker) {
     let counts = Counts {
         queued: sum(|p| p.admission.queued()),
         starting: master.starting as u64,
-        running: master.pids.len() as u64,
+        running: (master.pids.len() - master.apps.workers.values().filter(|w| w.slot.is_some()).count()) as u64,
         ended: ended as u64,
         idle: sum(|p| p.idle.len()),
         connections: master.connections as u64,

@@ -2,7 +2,9 @@
 
 use super::super::Master;
 use super::super::runs::Asker;
+use crate::wire::apps::WorkerInfo;
 use crate::wire::info::List;
+use crate::wire::rpc::RpcError;
 use crate::wire::status::Status;
 
 /// The most runs that are shown.
@@ -18,8 +20,11 @@ pub(super) fn obey(master: &mut Master, asker: Asker) {
     slots.extend(master.runs.by_age(None).rev().filter(|slot| !alive.contains(slot)).take(room));
     let mut runs: Vec<Status<'_>> = slots.iter().filter_map(|slot| master.runs.status(&master.table, *slot)).collect();
     runs.sort_by_key(|r| r.queued_at.as_ref().map(|t| t.0));
-    let list = List { pools, runs, workers: Vec::new() };
-    super::super::clients::respond(&mut master.sources, &mut master.dirty, asker, |out, id| {
-        crate::wire::rpc::write_result(out, id, &list);
-    });
+    let workers: Vec<WorkerInfo<'_>> = master.apps.workers.keys().filter_map(|id| master.worker_info(*id)).collect();
+    let list = List { pools, runs, workers };
+    let list = serde_json::value::to_raw_value(&list);
+    match list {
+        Ok(list) => master.answer(asker, &list),
+        Err(e) => master.refuse(asker, &RpcError::internal(format!("writing the answer: {e}"))),
+    }
 }

@@ -1,5 +1,6 @@
 //! What clients ask for: one file a method, one line a method here.
 
+mod apps;
 mod auth;
 mod free;
 mod info;
@@ -36,6 +37,7 @@ pub(super) fn obey(master: &mut Master, asker: Asker, method: Method) {
         Method::Info => info::obey(master, asker),
         Method::Shutdown => shutdown::obey(master, asker),
         Method::Auth { token } => auth::obey(master, asker, &token),
+        Method::Apps(request) => apps::obey(master, asker, request),
     }
 }
 

@@ -60,6 +60,7 @@ fn the_file_of_the_manual() {
                 open_files: Some(1024),
                 core: Some(0),
             },
+            watch: None,
         }]
     );
 }
@@ -92,6 +93,7 @@ fn the_shortest_pool_gets_the_defaults() {
             shutdown: Shutdown::Fast,
             output: Output::Log,
             limits: Limits::default(),
+            watch: None,
         }]
     );
 }
@@ -149,7 +151,8 @@ fn a_file_is_loaded_from_where_it_is() {
     std::fs::write(&path, "{pools:[{name:\"a\",runtime:\"php\",preload:\"bootstrap.php\"}]}").unwrap();
     let file = load(&path).unwrap();
     assert_eq!(file.pools[0].preload, Some(place.path().join("bootstrap.php")));
-    assert_eq!(file, parse(&std::fs::read_to_string(&path).unwrap(), &path).unwrap());
+    let again = parse(&std::fs::read_to_string(&path).unwrap(), &path).unwrap();
+    assert_eq!((file.path, file.pools), (again.path, again.pools));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The methods, by name.
 
+use super::apps::Apps;
 use super::shapes::{
     AuthParams, ById, KillParams, Nothing, ReloadParams, RunParams, RunsParams, WaitParams, pool_name, required,
     required_id,
@@ -41,6 +42,8 @@ pub enum Method {
     Shutdown,
     /// Say who one is.
     Auth { token: String },
+    /// About apps.
+    Apps(Apps),
 }
 
 impl Method {
@@ -60,6 +63,7 @@ impl Method {
             Method::Info => "info",
             Method::Shutdown => "shutdown",
             Method::Auth { .. } => "auth",
+            Method::Apps(apps) => apps.name(),
         }
     }
 
@@ -74,7 +78,12 @@ impl Method {
             | Method::Free { .. }
             | Method::Runs(_)
             | Method::Ping => Role::Run,
-            Method::Pools | Method::List | Method::Info | Method::Reload { .. } | Method::Shutdown => Role::Admin,
+            Method::Pools
+            | Method::List
+            | Method::Info
+            | Method::Reload { .. }
+            | Method::Shutdown
+            | Method::Apps(_) => Role::Admin,
         }
     }
 
@@ -108,11 +117,41 @@ impl Method {
             "info" => none().map(|()| Method::Info)?,
             "shutdown" => none().map(|()| Method::Shutdown)?,
             "auth" => Method::Auth { token: required(read::<AuthParams>(raw)?.token, "token")? },
-            _ => return Err(RpcError::unknown_method(name)),
+            _ => {
+                let apps = name.strip_prefix("apps.").and_then(|name| Apps::parse(name, raw));
+                Method::Apps(apps.unwrap_or_else(|| Err(RpcError::unknown_method(name)))?)
+            }
         })
     }
 }
 
 /// All methods there are, for the hint beside an unknown one.
-pub const METHODS: [&str; 13] =
-    ["run", "status", "wait", "kill", "free", "runs", "pools", "list", "reload", "ping", "info", "shutdown", "auth"];
+pub const METHODS: [&str; 27] = [
+    "run",
+    "status",
+    "wait",
+    "kill",
+    "free",
+    "runs",
+    "pools",
+    "list",
+    "reload",
+    "ping",
+    "info",
+    "shutdown",
+    "auth",
+    "apps.list",
+    "apps.describe",
+    "apps.env",
+    "apps.start",
+    "apps.apply",
+    "apps.stop",
+    "apps.restart",
+    "apps.reload",
+    "apps.delete",
+    "apps.reset",
+    "apps.signal",
+    "apps.scale",
+    "apps.save",
+    "apps.resurrect",
+];

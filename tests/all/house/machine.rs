@@ -53,12 +53,6 @@ pub fn refused_start(command: &mut Command) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Whether there is such a program.
-pub fn has(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).exists())
-}
-
 pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }

@@ -1,0 +1,283 @@
+//! Apps and their workers: what is to be kept up, and the processes that do it.
+//!
+//! A worker is one instance of an app. What it is told and what its exits mean is decided by its [`Life`]; here is
+//! what follows from that. Its process is kept as a run's is: a slot in the shared table that has the pid before the
+//! program begins, an exit that comes through the ring. So a master that follows finds every worker again.
+//!
+//! ```text
+//! verbs, exits, timers ──Event──→ Life ──Step──→ spawn (queued, at the end of the turn) · stop signal · nothing
+//! ```
+
+mod changing;
+mod defining;
+mod list;
+mod output;
+mod pools;
+mod recovering;
+mod spawning;
+mod telling;
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use slog::{info, warn};
+
+pub(super) use list::List;
+
+use super::Master;
+use super::runs::Asker;
+use super::timers::{Key, Timer};
+use crate::processfile::{App, Ready};
+use crate::sys::clock::monotonic_ns;
+use crate::sys::users::Identity;
+use crate::table::ExitEntry;
+use crate::wire::apps::WorkerState;
+use crate::workers::{Event, Life, Policy, Starts, Step};
+
+/// The environment of a caller, shared by all apps that it started together.
+pub(super) type Environment = Rc<BTreeMap<String, String>>;
+
+/// All apps and workers.
+#[derive(Debug)]
+pub(super) struct Apps {
+    /// By name.
+    pub entries: BTreeMap<String, Entry>,
+    /// By id.
+    pub workers: BTreeMap<u32, Worker>,
+    /// The next worker's id.
+    pub next_id: u32,
+    /// Workers that are to be started, and how fast.
+    pub starts: Starts,
+    starts_timer: Option<Key>,
+    /// Workers that wait for a pool or for what they depend on.
+    pub held: Vec<u32>,
+    /// What is kept on the disk.
+    pub list: List,
+    /// Workers that are to be stopped after those that depend on them.
+    pub stops: Vec<u32>,
+    /// Whoever waits for an answer.
+    pub pending: Vec<Pending>,
+}
+
+/// An app.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// As it was declared.
+    pub app: Rc<App>,
+    /// What follows an exit.
+    pub policy: Policy,
+    /// What the caller had.
+    pub env: Environment,
+}
+
+/// An instance.
+#[derive(Debug)]
+pub(super) struct Worker {
+    /// The app's name.
+    pub app: Rc<str>,
+    /// Its number among the app's.
+    pub instance: u32,
+    /// What it is told, and what becomes of it.
+    pub life: Life,
+    /// Its process.
+    pub slot: Option<u32>,
+    /// Where its process's times and pid are shown from.
+    pub process: Option<(u32, u64)>,
+    /// How the one before ended.
+    pub last_exit: Option<Box<ExitEntry>>,
+    /// What it waits for before it is started.
+    pub waits_for: Option<Box<str>>,
+    /// It is wanted, and a recovery has not found it up yet.
+    pub revive: bool,
+    /// To be forgotten once it has stopped.
+    pub doomed: bool,
+    timer: Option<Key>,
+    shown: WorkerState,
+}
+
+/// What has to be true of a worker before its caller hears of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    /// It is up, and ready where it says so; or it has been given up.
+    Up,
+    /// It has no process.
+    Down,
+    /// It is not there any more.
+    Gone,
+    /// Nothing.
+    Now,
+}
+
+/// A caller whose answer is still to come.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub asker: Asker,
+    /// What it is told of.
+    pub ids: Vec<u32>,
+    /// Those that are not where they are to be.
+    pub missing: HashSet<u32>,
+    pub until: Until,
+    /// The list must be on the disk as it was then.
+    pub version: u64,
+    /// Of those that are gone by then.
+    pub gone: Vec<serde_json::Value>,
+}
+
+impl Apps {
+    pub(super) fn new(list: List) -> Apps {
+        Apps {
+            entries: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            next_id: 0,
+            starts: Starts::new(monotonic_ns()),
+            starts_timer: None,
+            held: Vec::new(),
+            stops: Vec::new(),
+            list,
+            pending: Vec::new(),
+        }
+    }
+
+    /// The app of that worker.
+    pub fn entry_of(&self, id: u32) -> Option<&Entry> {
+        self.entries.get(&*self.workers.get(&id)?.app)
+    }
+
+    /// Ids of an app's workers, in the order of their instances.
+    pub fn ids_of(&self, name: &str) -> Vec<u32> {
+        let mut ids: Vec<(u32, u32)> =
+            self.workers.iter().filter(|(_, w)| &*w.app == name).map(|(id, w)| (w.instance, *id)).collect();
+        ids.sort_unstable();
+        ids.into_iter().map(|(_, id)| id).collect()
+    }
+}
+
+impl Worker {
+    fn new(app: Rc<str>, instance: u32, life: Life) -> Worker {
+        let shown = life.state();
+        Worker {
+            app,
+            instance,
+            life,
+            slot: None,
+            process: None,
+            last_exit: None,
+            waits_for: None,
+            revive: false,
+            doomed: false,
+            timer: None,
+            shown,
+        }
+    }
+}
+
+impl Master {
+    /// Something happened to a worker, or is asked of it.
+    pub(super) fn tell_worker(&mut self, id: u32, event: Event<'_>) {
+        let now = monotonic_ns();
+        let Some(worker) = self.apps.workers.get_mut(&id) else { return };
+        let Some(entry) = self.apps.entries.get(&*worker.app) else { return };
+        let step = worker.life.on(event, now, &entry.policy, rand::random);
+        let old = worker.timer.take();
+        let wake_at = worker.life.wake_at();
+        self.timers.cancel(old);
+        let timer = wake_at.map(|at| self.timers.at(at, Timer::Worker(id)));
+        if let Some(worker) = self.apps.workers.get_mut(&id) {
+            worker.timer = timer;
+        }
+        match step {
+            Step::Nothing => {}
+            Step::Spawn => self.apps.starts.push(id),
+            Step::Stop => self.stop_worker(id),
+        }
+        self.worker_changed(id);
+    }
+
+    /// What follows from a new state.
+    pub(super) fn worker_changed(&mut self, id: u32) {
+        let Some(worker) = self.apps.workers.get_mut(&id) else { return };
+        let state = worker.life.state();
+        if state != WorkerState::Starting {
+            worker.waits_for = None;
+        }
+        if std::mem::replace(&mut worker.shown, state) != state {
+            let why = worker.life.reason().unwrap_or_default();
+            match state {
+                WorkerState::Fatal => {
+                    warn!(self.log, "a worker is given up"; "app" => &*worker.app, "instance" => worker.instance, "why" => why);
+                }
+                WorkerState::Backoff => {
+                    info!(self.log, "a worker is tried again after a pause"; "app" => &*worker.app, "instance" => worker.instance, "why" => why);
+                }
+                _ => {
+                    slog::debug!(self.log, "a worker"; "app" => &*worker.app, "instance" => worker.instance, "state" => %state)
+                }
+            }
+            if matches!(state, WorkerState::Running | WorkerState::Ready) {
+                self.release_held();
+            }
+        }
+        let Some(worker) = self.apps.workers.get(&id) else { return };
+        if worker.doomed && worker.slot.is_none() && worker.life.state() == WorkerState::Stopped {
+            self.remove_worker(id);
+        }
+        self.note_worker(id);
+        self.settle(Some(id));
+        self.go_on_stopping();
+    }
+
+    /// Starts whose turn it is, a few a turn of the loop.
+    pub(super) fn start_workers(&mut self) {
+        /// A spawn takes about a millisecond, and the others are to be heard meanwhile.
+        const A_TURN: usize = 8;
+        for _ in 0..A_TURN {
+            match self.apps.starts.take(monotonic_ns()) {
+                Some(id) => self.spawn_worker(id),
+                None => break,
+            }
+        }
+        let next = self.apps.starts.next_at(monotonic_ns());
+        let old = self.apps.starts_timer.take();
+        self.timers.cancel(old);
+        self.apps.starts_timer = next.map(|at| self.timers.at(at, Timer::Workers));
+    }
+
+    /// Those that waited are looked at again.
+    pub(super) fn release_held(&mut self) {
+        for id in std::mem::take(&mut self.apps.held) {
+            self.apps.starts.push(id);
+        }
+    }
+
+    /// Whether that app counts as ready for those that depend on it.
+    fn is_up(&self, name: &str) -> bool {
+        let Some(entry) = self.apps.entries.get(name) else { return false };
+        let wanted = if entry.app.ready == Ready::Started { WorkerState::Running } else { WorkerState::Ready };
+        let mut workers = self.apps.workers.values().filter(|w| &*w.app == name && !w.doomed).peekable();
+        workers.peek().is_some() && workers.all(|w| w.life.state() == wanted || w.life.state() == WorkerState::Ready)
+    }
+}
+
+/// Who an app runs as.
+fn identity(app: &App) -> std::io::Result<Option<Identity>> {
+    crate::sys::users::resolve(app.user.as_deref(), app.group.as_deref())
+}
+
+/// As JSON. What is told of workers always is.
+fn value<T: serde::Serialize>(what: &T) -> serde_json::Value {
+    serde_json::to_value(what).unwrap_or_default()
+}
+
+/// The file of instance `number`: `-N` before the extension, but for instance 0.
+fn numbered(file: &Path, number: u32) -> PathBuf {
+    if number == 0 {
+        return file.to_owned();
+    }
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let name = match file.extension() {
+        Some(extension) => format!("{stem}-{number}.{}", extension.to_string_lossy()),
+        None => format!("{stem}-{number}"),
+    };
+    file.with_file_name(name)
+}

@@ -1,0 +1,74 @@
+//! Pools that come, or change, while the daemon runs.
+
+use slog::{info, warn};
+
+use super::super::Master;
+use super::super::runs::{Asker, Form};
+use crate::pool::{Outlets, Pool};
+use crate::processfile;
+
+impl Master {
+    /// Adds a pool, or gives one that is there another definition: its next generation is of that.
+    pub(super) fn define_pool(&mut self, definition: processfile::Pool) -> Result<(), String> {
+        let name = definition.name.clone();
+        self.apps.list.pools.retain(|pool| pool.name != name);
+        self.apps.list.pools.push(definition.clone());
+        let Some(index) = self.pool_index(&name) else { return self.add_pool(definition) };
+        let keys = definition.differs(&self.pools[index].definition);
+        if keys.is_empty() {
+            return Ok(());
+        }
+        info!(self.log, "a pool has been changed"; "pool" => &name, "keys" => keys.join(", "));
+        let outlets = self.pool_outlets(&definition)?;
+        let pool = &mut self.pools[index];
+        pool.admission.resize(definition.max_running, definition.max_queued);
+        pool.definition = definition;
+        pool.outlets = outlets;
+        let nobody = Asker { connection: mio::Token(usize::MAX), form: Form::Silent };
+        self.reload(nobody, index);
+        Ok(())
+    }
+
+    fn add_pool(&mut self, definition: processfile::Pool) -> Result<(), String> {
+        let outlets = self.pool_outlets(&definition)?;
+        let name = definition.name.clone();
+        let pool = Pool::new(definition, outlets).map_err(|e| format!("pool \"{name}\": making its channel: {e}"))?;
+        let index = self.pools.len();
+        self.pools.push(pool);
+        self.pool_names.insert(name.clone(), index);
+        self.watching_starts.push(false);
+        self.is_busy.push(false);
+        self.runs.add_pool();
+        self.choose_default_pool();
+        info!(self.log, "a pool has been added"; "pool" => &name);
+        self.keep_orders(index);
+        self.load(index);
+        Ok(())
+    }
+
+    fn pool_outlets(&self, definition: &processfile::Pool) -> Result<Outlets, String> {
+        Outlets::open(&definition.name, definition.output, &self.options.dirs.logs())
+            .map_err(|e| format!("pool \"{}\": opening its output: {e}", definition.name))
+    }
+
+    fn choose_default_pool(&mut self) {
+        let definitions: Vec<processfile::Pool> = self.pools.iter().map(|p| p.definition.clone()).collect();
+        let name = processfile::default_pool(&definitions).map(|pool| pool.name.clone());
+        self.default_pool = name.and_then(|name| self.pool_index(&name));
+    }
+
+    /// Pools of the list that the process file does not have.
+    pub(in super::super) fn recover_pools(&mut self, pools: &[serde_json::Value]) {
+        let text = serde_json::json!({ "pools": pools }).to_string();
+        let definitions = match processfile::parse_apps(&text, std::path::Path::new("/"), &[]) {
+            Ok((_, pools)) => pools,
+            Err(e) => return warn!(self.log, "the list's pools cannot be used"; "what" => %e),
+        };
+        for definition in definitions {
+            let known = self.pool_index(&definition.name).is_some();
+            if let Err(why) = if known { Ok(()) } else { self.define_pool(definition) } {
+                warn!(self.log, "a pool of the list cannot be had"; "why" => why);
+            }
+        }
+    }
+}

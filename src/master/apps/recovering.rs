@@ -1,0 +1,176 @@
+//! The list of apps: written down after a change, read by the next master, which finds the processes in the table.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::rc::Rc;
+
+use serde_json::value::RawValue;
+use slog::{error, info, warn};
+
+use super::super::Master;
+use super::list::{Saved, SavedApp, SavedWorker, VERSION};
+use super::{Entry, Environment, Worker};
+use crate::journal::RecordRef;
+use crate::processfile::{self, App};
+use crate::sys::clock::monotonic_ns;
+use crate::table::Record;
+use crate::wire::apps::WorkerState;
+use crate::workers::{Event, Life, Policy, SavedLife};
+
+/// What a worker leaves in the journal: its id there is no run's.
+fn note_id(id: u32) -> String {
+    format!("worker/{id}")
+}
+
+impl Master {
+    /// The list has changed: it is written at the end of the turn.
+    pub(in super::super) fn save_list(&mut self) {
+        // What is stopped by a shutdown still is wanted.
+        if !self.stopping() {
+            self.apps.list.change();
+        }
+    }
+
+    /// Writes the list if it has changed.
+    pub(in super::super) fn flush_list(&mut self) {
+        if !self.apps.list.dirty {
+            return;
+        }
+        let mut environments: Vec<Environment> = Vec::new();
+        let mut apps = Vec::new();
+        for entry in self.apps.entries.values() {
+            let known = environments.iter().position(|env| Rc::ptr_eq(env, &entry.env));
+            let env = known.unwrap_or_else(|| {
+                environments.push(Rc::clone(&entry.env));
+                environments.len() - 1
+            });
+            apps.push(SavedApp { app: entry.app.to_json(), env });
+        }
+        let workers = self.apps.workers.iter().filter(|(_, w)| !w.doomed);
+        let saved = Saved {
+            version: VERSION,
+            next_id: self.apps.next_id,
+            environments: environments.iter().map(|env| (**env).clone()).collect(),
+            pools: self.apps.list.pools.iter().map(processfile::Pool::to_json).collect(),
+            apps,
+            workers: workers
+                .map(|(id, w)| SavedWorker {
+                    id: *id,
+                    app: w.app.to_string(),
+                    instance: w.instance,
+                    wanted: w.life.wanted(),
+                })
+                .collect(),
+        };
+        if let Err(e) = self.apps.list.write(&saved) {
+            error!(self.log, "the list of apps cannot be saved"; "error" => %e);
+        }
+    }
+
+    /// The writer has something to say.
+    pub(in super::super) fn list_saved(&mut self) {
+        self.apps.list.woken();
+        if self.apps.list.failed() {
+            error!(self.log, "the list of apps cannot be written; it is kept in memory"; "file" => %self.options.dirs.apps().display());
+        }
+        self.settle(None);
+    }
+
+    /// What a master that follows has to know of this worker beside its process.
+    pub(super) fn note_worker(&mut self, id: u32) {
+        let Some(worker) = self.apps.workers.get(&id).filter(|_| !self.stopping()) else { return };
+        if let Some(state) = note(worker) {
+            self.journal.append(RecordRef::Worker { id: &note_id(id), state: &state });
+        }
+    }
+
+    /// Nothing of it is to be known any more.
+    pub(super) fn forget_worker(&mut self, id: u32, _worker: &Worker) {
+        self.journal.append(RecordRef::Freed { id: &note_id(id) });
+    }
+
+    /// All notes, for a journal that is written anew.
+    pub(in super::super) fn worker_notes(&self) -> Vec<crate::journal::Record> {
+        let note = |(id, worker): (&u32, &Worker)| {
+            Some(crate::journal::Record::Worker { id: note_id(*id), state: note(worker)? })
+        };
+        self.apps.workers.iter().filter_map(note).collect()
+    }
+
+    /// Reads the list: apps and workers are there again, without their processes yet.
+    pub(in super::super) fn recover_list(&mut self, restart: bool, mut notes: HashMap<String, Box<RawValue>>) {
+        let (saved, why) = self.apps.list.read();
+        if let Some(why) = why {
+            error!(self.log, "the list of apps is damaged"; "what" => why);
+        }
+        let Some(saved) = saved else { return };
+        self.recover_pools(&saved.pools);
+        let text = serde_json::json!({ "apps": saved.apps.iter().map(|a| &a.app).collect::<Vec<_>>() }).to_string();
+        let names: Vec<&str> = self.pools.iter().map(|p| p.definition.name.as_str()).collect();
+        let apps: Vec<App> = match processfile::parse_apps(&text, Path::new("/"), &names) {
+            Ok((apps, _)) => apps,
+            Err(e) => return error!(self.log, "the list of apps cannot be used"; "what" => %e),
+        };
+        let environments: Vec<Environment> = saved.environments.into_iter().map(Rc::new).collect();
+        let none: Environment = Rc::new(BTreeMap::new());
+        for (app, old) in apps.into_iter().zip(&saved.apps) {
+            let env = Rc::clone(environments.get(old.env).unwrap_or(&none));
+            let policy = Policy::of(&app);
+            self.apps.entries.insert(app.name.clone(), Entry { app: Rc::new(app), policy, env });
+        }
+        let now = monotonic_ns();
+        for w in saved.workers {
+            if !self.apps.entries.contains_key(&w.app) {
+                continue;
+            }
+            let note: Option<SavedLife> =
+                notes.remove(&note_id(w.id)).filter(|_| restart).and_then(|note| serde_json::from_str(note.get()).ok());
+            let life = note.map_or_else(Life::new, |note| Life::restore(&note, None, now));
+            let mut worker = Worker::new(w.app.into(), w.instance, life);
+            worker.revive = w.wanted;
+            self.apps.workers.insert(w.id, worker);
+        }
+        self.apps.next_id = self.apps.workers.keys().next_back().map_or(0, |id| id + 1).max(saved.next_id);
+        info!(self.log, "the list of apps has been read"; "apps" => self.apps.entries.len(), "workers" => self.apps.workers.len());
+    }
+
+    /// A worker's row in the table: the worker it belongs to, if its process may live.
+    pub(in super::super) fn worker_of_row(&mut self, row: &Record, restart: bool) -> Option<u32> {
+        let id: u32 = row.id.parse().ok()?;
+        let worker = self.apps.workers.get_mut(&id).filter(|_| restart && row.pid != 0)?;
+        let saved = worker.life.save(monotonic_ns());
+        worker.life = Life::restore(&saved, Some(row.started_mono.max(1)), monotonic_ns());
+        worker.shown = worker.life.state();
+        worker.slot = Some(row.slot);
+        worker.process = Some((row.pid, row.started_at));
+        worker.revive = false;
+        Some(id)
+    }
+
+    /// Whatever is wanted, and is not up after a recovery, is started.
+    pub(in super::super) fn revive(&mut self) {
+        let ids: Vec<u32> = self.apps.workers.keys().copied().collect();
+        for id in ids {
+            let Some(worker) = self.apps.workers.get_mut(&id) else { continue };
+            let revive = std::mem::take(&mut worker.revive);
+            match worker.life.state() {
+                WorkerState::Stopped if revive => self.tell_worker(id, Event::Start),
+                WorkerState::Backoff | WorkerState::Running | WorkerState::Stopping => {
+                    let wake_at = worker.life.wake_at();
+                    worker.timer = wake_at.map(|at| self.timers.at(at, super::super::timers::Timer::Worker(id)));
+                    if worker.life.state() == WorkerState::Stopping {
+                        self.stop_worker(id);
+                    }
+                }
+                _ => {}
+            }
+        }
+        if !self.apps.workers.is_empty() && self.stopping() {
+            warn!(self.log, "workers are not started: the daemon is shutting down");
+        }
+    }
+}
+
+fn note(worker: &Worker) -> Option<Box<RawValue>> {
+    RawValue::from_string(serde_json::to_string(&worker.life.save(monotonic_ns())).ok()?).ok()
+}

@@ -1,0 +1,266 @@
+//! Processes of workers: started by exec or forked from a pool, told to stop, ended.
+
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use slog::{debug, info};
+
+use super::super::Master;
+use super::super::runs::Live;
+use super::identity;
+use crate::processfile::{App, Program as What, entry_allowed};
+use crate::sys::clock::{monotonic_ns, wall_ns};
+use crate::sys::spawn::{Limit, Program, spawn};
+use crate::table::{Claim, ExitEntry};
+use crate::wire::request::Run as Request;
+use crate::wire::signal::signal_name;
+use crate::wire::status::State;
+use crate::workers::{Event, environment};
+
+const SIGKILL: i32 = 9;
+
+impl Master {
+    /// Starts a worker whose turn it is, if it still is to be started.
+    pub(super) fn spawn_worker(&mut self, id: u32) {
+        let Some(worker) = self.apps.workers.get(&id) else { return };
+        let starting = worker.life.state() == crate::wire::apps::WorkerState::Starting;
+        if !starting || worker.slot.is_some() || self.stopping() {
+            return;
+        }
+        let Some(entry) = self.apps.entries.get(&*worker.app) else { return };
+        let app = Rc::clone(&entry.app);
+        if let Some(missing) = app.depends_on.iter().find(|name| !self.is_up(name)) {
+            return self.hold_worker(id, format!("waits for \"{missing}\""));
+        }
+        let done = match &app.program {
+            What::Exec { .. } => self.exec_worker(id, &app),
+            What::Pool { pool, .. } => match self.pool_index(pool) {
+                None => Err(format!("there is no pool \"{pool}\" any more")),
+                Some(index) if self.pools[index].current().is_some() => self.fork_worker(id, &app, index),
+                Some(index) if self.pools[index].down => {
+                    let why = self.pools[index].error.as_deref().unwrap_or("its warm process cannot be started");
+                    Err(format!("pool \"{pool}\" cannot run anything now: {why}"))
+                }
+                Some(_) => return self.hold_worker(id, format!("waits for pool \"{pool}\"")),
+            },
+        };
+        if let Err(why) = done {
+            self.tell_worker(id, Event::SpawnFailed(&why));
+        }
+    }
+
+    /// The pool that a worker is forked from.
+    pub(in super::super) fn pool_of_worker(&self, id: u32) -> Option<usize> {
+        match &self.apps.entry_of(id)?.app.program {
+            What::Pool { pool, .. } => self.pool_index(pool),
+            What::Exec { .. } => None,
+        }
+    }
+
+    fn hold_worker(&mut self, id: u32, why: String) {
+        if let Some(worker) = self.apps.workers.get_mut(&id) {
+            worker.waits_for = Some(why.into());
+        }
+        self.apps.held.push(id);
+    }
+
+    /// A slot for a worker's process. The table knows of it before there is one.
+    fn worker_slot(&mut self, id: u32, app: &App, generation: u32) -> Result<u32, String> {
+        let slot = self.take_slot().ok_or("the shared table is full")?;
+        if let Err(e) = self.table.reserve(slot) {
+            self.runs.unreserve(slot);
+            return Err(format!("there is no room in {}: {e}", self.options.dirs.table().display()));
+        }
+        let entry = match &app.program {
+            What::Exec { script, .. } => script,
+            What::Pool { entry, .. } => entry,
+        };
+        let mut cut = entry.len().min(crate::wire::request::MAX_ENTRY);
+        while !entry.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        let claim = Claim {
+            id: &id.to_string(),
+            pool: &app.name,
+            entry: &entry[..cut],
+            state: State::Starting,
+            worker: true,
+            queued_at: wall_ns(),
+            timeout: None,
+            kill_timeout: app.kill_timeout,
+        };
+        self.table.claim(slot, &claim);
+        let (nonce, head) = (self.nonce(), self.table.ring_head());
+        self.table.set_starting(slot, generation, nonce, head);
+        let mut live = Live::new(&id.to_string(), None);
+        live.worker = Some(id);
+        live.state = State::Starting;
+        live.fork_seq = head;
+        live.nonce = nonce;
+        live.kill_timeout = app.kill_timeout;
+        self.runs.insert_worker(slot, live);
+        if let Some(worker) = self.apps.workers.get_mut(&id) {
+            worker.slot = Some(slot);
+        }
+        Ok(slot)
+    }
+
+    /// The slot of a process that there will not be.
+    fn drop_worker_slot(&mut self, id: u32, slot: u32) {
+        self.runs.vanish(slot);
+        self.table.clear(slot);
+        if let Some(worker) = self.apps.workers.get_mut(&id).filter(|w| w.slot == Some(slot)) {
+            worker.slot = None;
+            worker.process = None;
+        }
+    }
+
+    fn exec_worker(&mut self, id: u32, app: &App) -> Result<(), String> {
+        let What::Exec { script, args, interpreter } = &app.program else { return Ok(()) };
+        let identity = identity(app).map_err(|e| e.to_string())?;
+        let stdio = self.worker_stdio(id).map_err(|e| format!("opening its output: {e}"))?;
+        let env = self.worker_environment(id, app);
+        let limits = [
+            (Limit::Memory, app.limits.memory),
+            (Limit::CpuTime, app.limits.cpu_time.map(|time| time.as_secs())),
+            (Limit::OpenFiles, app.limits.open_files),
+            (Limit::Core, app.limits.core),
+        ];
+        let slot = self.worker_slot(id, app, 0)?;
+        let program = Program {
+            argv: interpreter.iter().chain([script]).chain(args).map(OsString::from).collect(),
+            env,
+            cwd: Some(app.cwd.clone()),
+            fds: stdio.iter().zip(0..).map(|(fd, number)| (fd.as_fd(), number)).collect(),
+            identity,
+            limits: limits.into_iter().filter_map(|(limit, value)| Some((limit, value?))).collect(),
+            umask: app.umask,
+            nice: app.nice,
+            oom_score_adj: app.oom_score_adj,
+            pid_to: Some(self.table.pid_word(slot)),
+            sibling: true,
+            ..Program::default()
+        };
+        let spawned = spawn(&program);
+        drop(program);
+        match spawned {
+            Ok((pid, handle)) => {
+                self.pids.insert(pid, slot);
+                if let Some(live) = self.runs.live(slot) {
+                    live.process = Some((pid, Some(handle)));
+                    live.state = State::Running;
+                }
+                self.table.set_running(slot, pid, wall_ns(), monotonic_ns());
+                self.worker_spawned(slot);
+                Ok(())
+            }
+            Err(e) => {
+                self.drop_worker_slot(id, slot);
+                Err(e.to_string())
+            }
+        }
+    }
+
+    fn fork_worker(&mut self, id: u32, app: &App, index: usize) -> Result<(), String> {
+        let What::Pool { pool, entry, params, params_each, args } = &app.program else { return Ok(()) };
+        let definition = &self.pools[index].definition;
+        if let Some(patterns) = &definition.entries
+            && !entry_allowed(patterns, entry)
+        {
+            return Err(format!(
+                "\"{entry}\" may not be run in pool \"{pool}\": its `entries` allow {}",
+                patterns.join(", ")
+            ));
+        }
+        let instance = self.apps.workers.get(&id).map_or(0, |w| w.instance);
+        let own = params_each.as_ref().and_then(|each| each.get(instance as usize)).or(params.as_ref());
+        let generation = self.pools[index].current.unwrap_or(0);
+        let request = Request {
+            pool: None,
+            entry: entry.clone(),
+            params: own.cloned(),
+            args: args.clone(),
+            id: None,
+            env: Some(environment(app, &std::collections::BTreeMap::new(), id, instance)),
+            timeout: None,
+            kill_timeout: Some(app.kill_timeout),
+            output: None,
+            stdin: None,
+            wait: false,
+        };
+        let slot = self.worker_slot(id, app, generation)?;
+        if let Some(live) = self.runs.live(slot) {
+            live.pool = Some(index);
+            live.request = Some(Box::new(request));
+        }
+        if self.start_run(index, slot)
+            && let Some(worker) = self.apps.workers.get_mut(&id)
+        {
+            worker.life.asked_for(monotonic_ns());
+        }
+        Ok(())
+    }
+
+    /// What its next process gets.
+    pub(in super::super) fn worker_environment(&self, id: u32, app: &App) -> Vec<(OsString, OsString)> {
+        let Some(entry) = self.apps.entry_of(id) else { return Vec::new() };
+        let instance = self.apps.workers.get(&id).map_or(0, |w| w.instance);
+        environment(app, &entry.env, id, instance).into_iter().map(|(k, v)| (k.into(), v.into())).collect()
+    }
+
+    /// A worker's process runs: it was started, or its zygote's child has said so.
+    pub(in super::super) fn worker_spawned(&mut self, slot: u32) {
+        let Some(live) = self.runs.live(slot) else { return };
+        let (Some(id), Some(pid)) = (live.worker, live.process.as_ref().map(|p| p.0)) else { return };
+        let Some(worker) = self.apps.workers.get_mut(&id) else { return };
+        worker.process = Some((pid, wall_ns()));
+        debug!(self.log, "a worker has been started"; "app" => &*worker.app, "instance" => worker.instance, "pid" => pid);
+        self.tell_worker(id, Event::Spawned);
+    }
+
+    /// A zygote could not fork it.
+    pub(in super::super) fn worker_not_spawned(&mut self, slot: u32, id: u32, why: &str) {
+        self.drop_worker_slot(id, slot);
+        self.tell_worker(id, Event::SpawnFailed(why));
+    }
+
+    /// Asks its process to end; KILL follows when its time is over.
+    pub(super) fn stop_worker(&mut self, id: u32) {
+        let Some(slot) = self.apps.workers.get(&id).and_then(|w| w.slot) else { return };
+        let Some(app) = self.apps.entry_of(id).map(|entry| Rc::clone(&entry.app)) else { return };
+        self.signal_worker(slot, app.stop_signal, Some(app.kill_timeout), app.treekill);
+    }
+
+    /// A signal to a worker's process, or to its whole tree.
+    pub(super) fn signal_worker(&mut self, slot: u32, signal: i32, grace: Option<Duration>, tree: bool) {
+        if tree || signal == SIGKILL {
+            return self.signal_run(slot, signal, grace);
+        }
+        let Some((_, Some(handle))) = self.runs.live(slot).and_then(|live| live.process.as_ref()) else { return };
+        let _ = handle.send(signal); // it may have gone already
+        if let Some(grace) = grace {
+            self.grace_for(slot, grace);
+        }
+    }
+
+    /// A worker's process has ended.
+    pub(in super::super) fn worker_exited(&mut self, slot: u32, id: u32, exit: &ExitEntry) {
+        self.drop_worker_slot(id, slot);
+        let Some(worker) = self.apps.workers.get_mut(&id) else { return };
+        worker.last_exit = Some(Box::new(*exit));
+        info!(self.log, "a worker has ended"; "app" => &*worker.app, "instance" => worker.instance, "pid" => exit.pid, "how" => how(exit));
+        self.tell_worker(id, Event::Exited(exit.how));
+    }
+}
+
+/// `exit code 3`, `SIGSEGV (core dumped)`.
+pub(super) fn how(exit: &ExitEntry) -> String {
+    use crate::sys::reap::How;
+    match exit.how {
+        How::Exited(code) => format!("exit code {code}"),
+        How::Killed(n) => signal_name(n).map_or_else(|| format!("signal {n}"), str::to_owned),
+        How::Dumped(n) => format!("{} (core dumped)", signal_name(n).unwrap_or("a signal")),
+    }
+}

@@ -1,0 +1,199 @@
+//! What callers hear: workers as they are, and answers that wait until something is so.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::rc::Rc;
+
+use super::super::Master;
+use super::super::runs::Asker;
+use super::{Pending, Until};
+use crate::processfile::{Program, Ready};
+use crate::sys::clock::{monotonic_ns, wall_ns};
+use crate::sys::reap::How;
+use crate::wire::apps::{Described, LastExit, WorkerInfo, WorkerState, Workers};
+use crate::wire::request::Targets;
+use crate::wire::rpc::RpcError;
+use crate::wire::signal::signal_name;
+use crate::wire::status::Timestamp;
+use crate::workers::{Named, find};
+
+impl Master {
+    /// The workers that are meant.
+    pub(in super::super) fn workers_of(&self, targets: &Targets) -> Result<Vec<u32>, RpcError> {
+        let named: Vec<Named<'_>> = self
+            .apps
+            .workers
+            .iter()
+            .map(|(id, worker)| Named {
+                id: *id,
+                name: &worker.app,
+                namespace: self.apps.entries.get(&*worker.app).map_or("", |entry| &entry.app.namespace),
+            })
+            .collect();
+        find(&targets.0, &named).map_err(RpcError::app_not_found)
+    }
+
+    /// A worker as it is now.
+    pub(in super::super) fn worker_info(&self, id: u32) -> Option<WorkerInfo<'_>> {
+        let worker = self.apps.workers.get(&id)?;
+        let app = &self.apps.entries.get(&*worker.app)?.app;
+        let life = &worker.life;
+        let state = life.state();
+        let (script, interpreter, pool) = match &app.program {
+            Program::Exec { script, interpreter, .. } => (script, interpreter.first(), None),
+            Program::Pool { pool, entry, .. } => (entry, None, Some(pool)),
+        };
+        let now = monotonic_ns();
+        let alive = worker.process.filter(|_| worker.slot.is_some());
+        let generation = pool.and(worker.slot).and_then(|slot| self.table.record(slot)).map(|r| r.generation);
+        let text = |path: Option<std::path::PathBuf>| path.map(|p| Cow::Owned(p.display().to_string()));
+        let (out_file, error_file) = self.worker_files(app, worker.instance);
+        Some(WorkerInfo {
+            id,
+            name: Cow::Borrowed(&app.name),
+            namespace: Cow::Borrowed(&app.namespace),
+            instance: worker.instance,
+            state,
+            pid: alive.map(|(pid, _)| pid),
+            started_at: alive.map(|(_, at)| Timestamp(at)),
+            uptime_ms: alive.and(life.started_at()).map(|at| now.saturating_sub(at) / 1_000_000),
+            restarts: life.restarts(),
+            asked_restarts: life.asked_restarts(),
+            unstable: life.unstable(),
+            next_try_at: life
+                .wake_at()
+                .filter(|_| state == WorkerState::Backoff)
+                .map(|at| Timestamp(wall_ns() + at.saturating_sub(now))),
+            last_exit: worker.last_exit.as_ref().map(|exit| {
+                let signal = match exit.how {
+                    How::Exited(_) => None,
+                    How::Killed(n) | How::Dumped(n) => Some(n),
+                };
+                LastExit {
+                    pid: exit.pid,
+                    exit_code: match exit.how {
+                        How::Exited(code) => Some(code),
+                        _ => None,
+                    },
+                    signal,
+                    signal_name: signal.and_then(signal_name).map(Cow::Borrowed),
+                    core_dumped: matches!(exit.how, How::Dumped(_)),
+                    at: Timestamp(exit.at),
+                }
+            }),
+            reason: worker.waits_for.as_deref().or(life.reason()).map(Cow::Borrowed),
+            stderr_tail: self.stderr_tail(id),
+            script: Cow::Borrowed(script),
+            interpreter: interpreter.map(|word| Cow::Borrowed(word.as_str())),
+            pool: pool.map(|pool| Cow::Borrowed(pool.as_str())),
+            generation,
+            user: app.user.as_deref().map(Cow::Borrowed),
+            watch: app.watch.is_some(),
+            out_file: text(out_file),
+            error_file: text(error_file),
+            pid_file: text(app.pid_file.as_ref().map(|file| super::numbered(file, worker.instance))),
+            cwd: app.cwd.to_string_lossy(),
+            log_lost: self.log_lost(id),
+        })
+    }
+
+    /// Answers with these workers as they are.
+    pub(in super::super) fn answer_workers(&mut self, asker: Asker, ids: &[u32]) {
+        let answer = Workers { workers: ids.iter().filter_map(|id| self.worker_info(*id)).collect() };
+        let answer = super::value(&answer);
+        self.answer(asker, &answer);
+    }
+
+    /// Answers `apps.describe`.
+    pub(in super::super) fn describe(&mut self, asker: Asker, ids: &[u32]) {
+        let names: std::collections::BTreeSet<&str> =
+            ids.iter().filter_map(|id| self.apps.workers.get(id)).map(|w| &*w.app).collect();
+        let apps = names
+            .into_iter()
+            .filter_map(|name| self.apps.entries.get(name))
+            .map(|entry| {
+                let mut json = entry.app.to_json();
+                hide_values(&mut json);
+                json
+            })
+            .collect();
+        let answer = Described { workers: ids.iter().filter_map(|id| self.worker_info(*id)).collect(), apps };
+        let answer = super::value(&answer);
+        self.answer(asker, &answer);
+    }
+
+    /// Answers when all of them are where they are to be, and the list is on the disk.
+    pub(super) fn answer_when(&mut self, asker: Asker, ids: Vec<u32>, until: Until) {
+        let missing = if until == Until::Now { HashSet::new() } else { ids.iter().copied().collect() };
+        let version = self.apps.list.version();
+        self.apps.pending.push(Pending { asker, ids, missing, until, version, gone: Vec::new() });
+        self.settle(None);
+    }
+
+    /// Looks whether somebody's answer is due, after a change of this worker (None: of anything).
+    pub(in super::super) fn settle(&mut self, changed: Option<u32>) {
+        if self.apps.pending.is_empty() {
+            return;
+        }
+        let saved = self.apps.list.saved();
+        let mut pending = std::mem::take(&mut self.apps.pending);
+        for p in &mut pending {
+            let there = |id: &u32| self.is_there(*id, p.until);
+            match changed {
+                Some(id) if !p.missing.contains(&id) => {}
+                Some(id) if there(&id) => {
+                    p.missing.remove(&id);
+                }
+                Some(_) => {}
+                None => {
+                    let done: Vec<u32> = p.missing.iter().copied().filter(there).collect();
+                    p.missing.retain(|id| !done.contains(id));
+                }
+            }
+        }
+        let (due, left): (Vec<Pending>, Vec<Pending>) =
+            pending.into_iter().partition(|p| p.missing.is_empty() && (p.version <= saved || self.apps.list.failed()));
+        self.apps.pending = left;
+        for p in due {
+            let mut workers = p.gone;
+            workers.extend(p.ids.iter().filter_map(|id| self.worker_info(*id)).map(|w| super::value(&w)));
+            self.answer(p.asker, &serde_json::json!({ "workers": workers }));
+        }
+    }
+
+    fn is_there(&self, id: u32, until: Until) -> bool {
+        let Some(worker) = self.apps.workers.get(&id) else { return true };
+        let state = worker.life.state();
+        match until {
+            Until::Now => true,
+            Until::Gone => false,
+            Until::Down => worker.slot.is_none() && !matches!(state, WorkerState::Starting | WorkerState::Stopping),
+            Until::Up => match state {
+                WorkerState::Starting => worker.waits_for.is_some(),
+                WorkerState::Stopping => false,
+                WorkerState::Running => self.apps.entry_of(id).is_none_or(|entry| entry.app.ready == Ready::Started),
+                _ => true,
+            },
+        }
+    }
+
+    /// What its next process gets, for `apps.env`.
+    pub(in super::super) fn env_of(&self, id: u32) -> Option<crate::wire::apps::Environment> {
+        let app = Rc::clone(&self.apps.entry_of(id)?.app);
+        let env = self.worker_environment(id, &app);
+        let text = |word: std::ffi::OsString| word.to_string_lossy().into_owned();
+        Some(crate::wire::apps::Environment { id, env: env.into_iter().map(|(k, v)| (text(k), text(v))).collect() })
+    }
+}
+
+/// Values of variables are for `apps.env` alone.
+fn hide_values(app: &mut serde_json::Value) {
+    let Some(map) = app.as_object_mut() else { return };
+    for (key, value) in map.iter_mut() {
+        if (key == "env" || key.starts_with("env_"))
+            && let Some(variables) = value.as_object()
+        {
+            *value = variables.keys().cloned().collect::<Vec<_>>().into();
+        }
+    }
+}
