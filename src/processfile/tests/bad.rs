@@ -72,9 +72,8 @@ fn a_fault_of_syntax_says_where_and_what_was_expected() {
 fn the_top_is_an_object_with_pools() {
     let place = Place::new();
     for (text, expected) in [
-        ("[]", "f:1:1: expected an object, { \"pools\": [ … ] }, found a list"),
-        ("7", "f:1:1: expected an object, { \"pools\": [ … ] }, found a number"),
-        ("{}", "f:1:1: pools: missing: expected a list of pools"),
+        ("7", "f:1:1: expected an object, { \"pools\": [ … ], \"apps\": [ … ] }, found a number"),
+        ("{}", "f:1:1: pools: missing: expected a list of pools, or \"apps\", a list of apps"),
         ("{pools:{}}", "f:1:8: pools: expected a list of pools, found an object"),
         ("{pools:[7]}", "f:1:9: pools[0]: expected an object, found 7"),
         (
@@ -82,10 +81,10 @@ fn the_top_is_an_object_with_pools() {
             "f:1:9: pools[0].name: missing: expected a name\n\
             f:1:9: pools[0].runtime: missing: expected \"php\", \"python\" or \"native\"",
         ),
-        ("{pools:[],apps:[]}", "f:1:16: apps: long-running workers are not there yet: expected \"pools\" alone"),
+        ("{pools:[],apps:7}", "f:1:16: apps: expected a list of apps, found 7"),
         ("{pools:[],\n$schema:1}", "f:2:9: $schema: expected the address of a schema, found 1"),
         ("{pools:[],\npools:[]}", "f:2:1: pools: duplicate key \"pools\" in line 2, first in line 1"),
-        ("{pools:[], colour:1}", "f:1:12: colour: unknown key \"colour\"; expected one of $schema, pools, apps"),
+        ("{pools:[], colour:1}", "f:1:12: colour: unknown key \"colour\"; expected one of $schema, pools, apps, deploy"),
     ] {
         assert_eq!(place.errors(text), expected, "{text}");
     }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::super::apps::APP_KEYS;
 use super::super::check::{FILE_KEYS, POOL_KEYS};
 use super::super::fields::{Keys, camel_case};
 use super::super::parts::LIMITS_KEYS;
@@ -35,10 +36,14 @@ fn same_keys(object: &str, known: Keys) {
 
 #[test]
 fn every_key_is_in_both() {
-    let without_apps: Vec<&str> = FILE_KEYS.iter().copied().filter(|key| *key != "apps").collect();
-    same_keys("", Vec::leak(without_apps));
+    same_keys("", FILE_KEYS);
     same_keys("/$defs/pool", POOL_KEYS);
     same_keys("/$defs/limits", LIMITS_KEYS);
+    let schema = schema();
+    let app = schema.pointer("/$defs/app/properties").unwrap().as_object().unwrap();
+    for key in APP_KEYS {
+        assert!(app.contains_key(*key) && app.contains_key(&camel_case(key)), "{key}");
+    }
 }
 
 #[test]

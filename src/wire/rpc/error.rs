@@ -70,10 +70,10 @@ errors! {
     reload_failed = RELOAD_FAILED -32012 "reload_failed";
     /// Not there in this version.
     not_available = NOT_AVAILABLE -32013 "not_available";
-    /// No app or worker is meant by that.
-    app_not_found = APP_NOT_FOUND -32015 "app_not_found";
     /// No such class, function or file.
     entry_not_found = ENTRY_NOT_FOUND -32014 "entry_not_found";
+    /// No app or worker is meant by that.
+    app_not_found = APP_NOT_FOUND -32015 "app_not_found";
 }
 
 impl RpcError {
