@@ -200,6 +200,8 @@ impl Master {
                     }
                     Some(Source::Capture(_)) => self.read_capture(token),
                     Some(Source::List) => self.list_saved(),
+                    Some(Source::Notify) => self.notified(),
+                    Some(Source::Probe(_)) => self.probe_event(token),
                     None => {}
                 }
             }
@@ -277,6 +279,8 @@ impl Master {
             Timer::Keep => self.keep_over(),
             Timer::Stop => self.stop_step(),
             Timer::Worker(id) => self.tell_worker(id, Event::Due),
+            Timer::Ready { slot, seq } => self.ready_timer(slot, seq),
+            Timer::Successor { slot, seq } => self.successor_timer(slot, seq),
             // Only to wake us: starts are looked at in each turn.
             Timer::Workers => {}
         }

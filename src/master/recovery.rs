@@ -21,6 +21,7 @@ use super::timers::Timer;
 use crate::journal::Record as Journaled;
 use crate::pool::{Generation, Orders, send_order};
 use crate::sys::clock::{monotonic_ns, wall_ns};
+use crate::sys::notify::NotifySocket;
 use crate::sys::pidfd::PidFd;
 use crate::sys::seqpacket;
 use crate::table::Record;
@@ -232,7 +233,12 @@ impl Master {
     /// Reply channels go on being read; the zygotes behind the orders are let go.
     fn adopt_channels(&mut self, stored: Vec<(String, OwnedFd)>) {
         let mut orders: HashMap<(String, String), OwnedFd> = HashMap::new();
+        let mut sockets = HashMap::new();
         for (name, fd) in stored {
+            if name.starts_with("listen/") {
+                sockets.insert(name, fd);
+                continue;
+            }
             let parts: Vec<&str> = name.split('/').collect();
             match parts[..] {
                 ["replies", pool, number] => {
@@ -268,10 +274,16 @@ impl Master {
                     Ok(slot) => drop(self.former_captures.insert((slot, stream == "error"), fd)),
                     Err(_) => self.tell_keeper(&ToKeeper::Drop(name), None),
                 },
+                ["notify"] => {
+                    if let Err(e) = NotifySocket::adopt(fd).and_then(|socket| self.watch_notify(socket)) {
+                        warn!(self.log, "listening to workers that say they are ready"; "error" => %e);
+                    }
+                }
                 ["orders", pool, end] => drop(orders.insert((pool.to_owned(), end.to_owned()), fd)),
                 _ => {}
             }
         }
+        self.adopt_sockets(sockets);
         let pools: Vec<String> = orders.keys().map(|(pool, _)| pool.clone()).collect();
         for pool in pools {
             let mut end = |end: &str| orders.remove(&(pool.clone(), end.to_owned()));

@@ -4,6 +4,7 @@
 use mio::Token;
 use slab::Slab;
 
+use super::apps::Probe;
 use super::capture::Capture;
 use super::connection::Connection;
 
@@ -20,6 +21,10 @@ pub enum Source {
     Connection(Box<Connection>),
     /// A generation's reply channel.
     Replies { pool: usize, generation: u32 },
+    /// Workers say that they are ready.
+    Notify,
+    /// A probe of a worker's readiness.
+    Probe(Box<Probe>),
     /// The list of apps has been written.
     List,
     /// A run's captured output.

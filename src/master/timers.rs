@@ -40,6 +40,10 @@ pub enum Timer {
     Stop,
     /// A worker's pause is over, or its time to get ready.
     Worker(u32),
+    /// A worker's process is probed, or its time has come.
+    Ready { slot: u32, seq: u64 },
+    /// A successor has been up for long enough, or is not ready in time.
+    Successor { slot: u32, seq: u64 },
     /// More workers may be started.
     Workers,
 }

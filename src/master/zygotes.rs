@@ -115,6 +115,7 @@ impl Master {
         pool.error = None;
         pool.down = false;
         self.reload_done(index, number, Ok(()));
+        self.release_held();
         self.busy(index);
     }
 
@@ -173,6 +174,7 @@ impl Master {
         self.timers.after(pause, Timer::Load { pool: index });
         let name = pool.definition.name.clone();
         let waiting: Vec<u32> = pool.admission.waiting().collect();
+        self.release_held();
         for slot in waiting {
             if self.runs.live(slot).is_some_and(|live| !live.told) {
                 let text = format!("pool \"{name}\" cannot run anything now: {why}");
@@ -272,18 +274,25 @@ impl Master {
             };
             match number {
                 Ok(number) => self.reloads.push((index, number, asker)),
-                Err(why) => self.refuse(asker, &RpcError::reload_failed(why)),
+                Err(why) => {
+                    self.refuse(asker, &RpcError::reload_failed(why.clone()));
+                    self.pool_reloaded(index, &Err(why));
+                }
             }
             return;
         }
         let orders = Orders::new().map_err(|e| format!("making a channel: {e}"));
         match orders.and_then(|orders| self.bring_up(index, Some(orders))) {
             Ok(number) => self.reloads.push((index, number, asker)),
-            Err(why) => self.refuse(asker, &RpcError::reload_failed(format!("pool \"{name}\": {why}"))),
+            Err(why) => {
+                self.refuse(asker, &RpcError::reload_failed(format!("pool \"{name}\": {why}")));
+                self.pool_reloaded(index, &Err(why));
+            }
         }
     }
 
     fn reload_done(&mut self, index: usize, number: u32, outcome: Result<(), String>) {
+        self.pool_reloaded(index, &outcome);
         let Some(at) = self.reloads.iter().position(|(i, n, _)| (*i, *n) == (index, number)) else { return };
         let (_, _, asker) = self.reloads.swap_remove(at);
         match outcome {
@@ -301,8 +310,6 @@ impl Master {
         }
     }
 }
-
-impl Master {}
 
 /// The name of a reply channel in the keeper's store.
 pub(super) fn replies_name(pool: &str, generation: u32) -> String {

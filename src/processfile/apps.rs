@@ -579,9 +579,9 @@ fn ready(fields: &Fields, at: &At, report: &mut Report) -> Option<Ready> {
     }
     if inner.get("tcp").is_some() {
         let address = inner.opt("tcp", at, report, own("HOST:PORT"))?;
-        let good = address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-        if !good {
-            report.add((node.line, node.column), at, || format!("expected HOST:PORT, found {}", Quoted(&address)));
+        if !is_address(&address) {
+            let message = || format!("expected IP:PORT or localhost:PORT, found {}", Quoted(&address));
+            report.add((node.line, node.column), at, message);
             return None;
         }
         return Some(Ready::Tcp(address));
@@ -606,6 +606,12 @@ fn ready(fields: &Fields, at: &At, report: &mut Report) -> Option<Ready> {
         return Some(Ready::Log(pattern));
     }
     inner.opt("after", at, report, |n, at, r| duration(n, at, r, MILLISECOND, YEAR)).map(Ready::After)
+}
+
+/// Probes do not wait for a resolver: numbers, and `localhost`.
+fn is_address(text: &str) -> bool {
+    let port = text.strip_prefix("localhost:");
+    port.map_or_else(|| text.parse::<std::net::SocketAddr>().is_ok(), |port| port.parse::<u16>().is_ok())
 }
 
 const LISTEN_KEYS: Keys = &["name", "address"];

@@ -27,6 +27,11 @@ impl Dirs {
         self.runtime.join("table")
     }
 
+    /// Where workers say that they are ready.
+    pub fn notify(&self) -> PathBuf {
+        self.runtime.join("notify")
+    }
+
     /// The lock that keeper and master hold.
     pub fn lock(&self) -> PathBuf {
         self.runtime.join("lock")

@@ -131,7 +131,7 @@ impl Master {
         let Some(old) = self.apps.entries.get_mut(&name) else {
             info!(self.log, "an app has been added"; "app" => &name, "instances" => wanted);
             let autostart = app.autostart;
-            let entry = Entry { app: Rc::new(app), policy, env: Rc::clone(env) };
+            let entry = Entry { app: Rc::new(app), policy, env: Rc::clone(env), sockets: Vec::new() };
             self.apps.entries.insert(name.clone(), entry);
             for id in self.set_instances(&name, wanted) {
                 if autostart {
@@ -149,6 +149,7 @@ impl Master {
         if !keys.is_empty() {
             info!(self.log, "an app has been changed"; "app" => &name, "keys" => keys.join(", "));
             (old.app, old.policy) = (Rc::new(app), policy);
+            self.close_sockets(&name);
         }
         let former = self.apps.ids_of(&name);
         if !keys.is_empty() {
@@ -210,7 +211,9 @@ impl Master {
         self.forget_worker(id, &worker);
         if self.apps.workers.values().all(|w| w.app != worker.app) {
             info!(self.log, "an app has been removed"; "app" => &*worker.app);
-            self.apps.entries.remove(&*worker.app);
+            if let Some(entry) = self.apps.entries.remove(&*worker.app) {
+                self.drop_sockets(&worker.app, entry.sockets);
+            }
         }
         self.save_list();
     }

@@ -13,7 +13,10 @@ mod defining;
 mod list;
 mod output;
 mod pools;
+mod readiness;
 mod recovering;
+mod reloading;
+mod sockets;
 mod spawning;
 mod telling;
 
@@ -24,16 +27,18 @@ use std::rc::Rc;
 use slog::{info, warn};
 
 pub(super) use list::List;
+pub(super) use readiness::Probe;
 
 use super::Master;
 use super::runs::Asker;
 use super::timers::{Key, Timer};
 use crate::processfile::{App, Ready};
 use crate::sys::clock::monotonic_ns;
+use crate::sys::notify::NotifySocket;
 use crate::sys::users::Identity;
 use crate::table::ExitEntry;
 use crate::wire::apps::WorkerState;
-use crate::workers::{Event, Life, Policy, Starts, Step};
+use crate::workers::{Event, Life, Policy, SavedLife, Starts, Step};
 
 /// The environment of a caller, shared by all apps that it started together.
 pub(super) type Environment = Rc<BTreeMap<String, String>>;
@@ -56,6 +61,12 @@ pub(super) struct Apps {
     pub list: List,
     /// Workers that are to be stopped after those that depend on them.
     pub stops: Vec<u32>,
+    /// Slots of a former master's successors that had not taken over: they are ended after the recovery.
+    pub surplus: Vec<u32>,
+    /// Reloads that are under way.
+    pub rollouts: Vec<reloading::Rollout>,
+    /// Where processes say that they are ready, once one of them needs it.
+    pub notify: Option<NotifySocket>,
     /// Whoever waits for an answer.
     pub pending: Vec<Pending>,
 }
@@ -69,6 +80,8 @@ pub(super) struct Entry {
     pub policy: Policy,
     /// What the caller had.
     pub env: Environment,
+    /// Sockets that are kept for it.
+    pub sockets: Vec<sockets::Socket>,
 }
 
 /// An instance.
@@ -82,12 +95,16 @@ pub(super) struct Worker {
     pub life: Life,
     /// Its process.
     pub slot: Option<u32>,
+    /// The process that is to take its place.
+    pub successor: Option<reloading::Successor>,
     /// Where its process's times and pid are shown from.
     pub process: Option<(u32, u64)>,
     /// How the one before ended.
     pub last_exit: Option<Box<ExitEntry>>,
     /// What it waits for before it is started.
     pub waits_for: Option<Box<str>>,
+    /// What a former master has noted, until its process is found.
+    pub note: Option<Box<SavedLife>>,
     /// It is wanted, and a recovery has not found it up yet.
     pub revive: bool,
     /// To be forgotten once it has stopped.
@@ -134,6 +151,9 @@ impl Apps {
             starts_timer: None,
             held: Vec::new(),
             stops: Vec::new(),
+            surplus: Vec::new(),
+            rollouts: Vec::new(),
+            notify: None,
             list,
             pending: Vec::new(),
         }
@@ -161,9 +181,11 @@ impl Worker {
             instance,
             life,
             slot: None,
+            successor: None,
             process: None,
             last_exit: None,
             waits_for: None,
+            note: None,
             revive: false,
             doomed: false,
             timer: None,
@@ -189,7 +211,10 @@ impl Master {
         match step {
             Step::Nothing => {}
             Step::Spawn => self.apps.starts.push(id),
-            Step::Stop => self.stop_worker(id),
+            Step::Stop => {
+                self.drop_successor(id);
+                self.stop_worker(id);
+            }
         }
         self.worker_changed(id);
     }
@@ -225,6 +250,7 @@ impl Master {
         self.note_worker(id);
         self.settle(Some(id));
         self.go_on_stopping();
+        self.go_on_reloading();
     }
 
     /// Starts whose turn it is, a few a turn of the loop.

@@ -116,7 +116,7 @@ impl Master {
         for (app, old) in apps.into_iter().zip(&saved.apps) {
             let env = Rc::clone(environments.get(old.env).unwrap_or(&none));
             let policy = Policy::of(&app);
-            self.apps.entries.insert(app.name.clone(), Entry { app: Rc::new(app), policy, env });
+            self.apps.entries.insert(app.name.clone(), Entry { app: Rc::new(app), policy, env, sockets: Vec::new() });
         }
         let now = monotonic_ns();
         for w in saved.workers {
@@ -125,8 +125,9 @@ impl Master {
             }
             let note: Option<SavedLife> =
                 notes.remove(&note_id(w.id)).filter(|_| restart).and_then(|note| serde_json::from_str(note.get()).ok());
-            let life = note.map_or_else(Life::new, |note| Life::restore(&note, None, now));
+            let life = note.as_ref().map_or_else(Life::new, |note| Life::restore(note, None, now));
             let mut worker = Worker::new(w.app.into(), w.instance, life);
+            worker.note = note.map(Box::new);
             worker.revive = w.wanted;
             self.apps.workers.insert(w.id, worker);
         }
@@ -138,8 +139,16 @@ impl Master {
     pub(in super::super) fn worker_of_row(&mut self, row: &Record, restart: bool) -> Option<u32> {
         let id: u32 = row.id.parse().ok()?;
         let worker = self.apps.workers.get_mut(&id).filter(|_| restart && row.pid != 0)?;
-        let saved = worker.life.save(monotonic_ns());
-        worker.life = Life::restore(&saved, Some(row.started_mono.max(1)), monotonic_ns());
+        if let Some(before) = worker.slot.and_then(|slot| self.table.record(slot))
+            && before.kill_at == 0
+        {
+            // The younger of two, and the elder had not been told to end: it had not taken its place.
+            self.apps.surplus.push(row.slot);
+            return Some(id);
+        }
+        let now = monotonic_ns();
+        let note = worker.note.take().map_or_else(|| worker.life.save(now), |note| *note);
+        worker.life = Life::restore(&note, Some(row.started_mono.max(1)), now);
         worker.shown = worker.life.state();
         worker.slot = Some(row.slot);
         worker.process = Some((row.pid, row.started_at));
@@ -149,17 +158,24 @@ impl Master {
 
     /// Whatever is wanted, and is not up after a recovery, is started.
     pub(in super::super) fn revive(&mut self) {
+        for slot in std::mem::take(&mut self.apps.surplus) {
+            self.signal_worker(slot, 15, Some(std::time::Duration::from_secs(2)), true);
+        }
         let ids: Vec<u32> = self.apps.workers.keys().copied().collect();
         for id in ids {
             let Some(worker) = self.apps.workers.get_mut(&id) else { continue };
             let revive = std::mem::take(&mut worker.revive);
+            worker.note = None;
             match worker.life.state() {
                 WorkerState::Stopped if revive => self.tell_worker(id, Event::Start),
                 WorkerState::Backoff | WorkerState::Running | WorkerState::Stopping => {
                     let wake_at = worker.life.wake_at();
                     worker.timer = wake_at.map(|at| self.timers.at(at, super::super::timers::Timer::Worker(id)));
-                    if worker.life.state() == WorkerState::Stopping {
-                        self.stop_worker(id);
+                    let (state, slot) = (worker.life.state(), worker.slot);
+                    match (state, slot) {
+                        (WorkerState::Stopping, _) => self.stop_worker(id),
+                        (WorkerState::Running, Some(slot)) => self.await_ready(id, slot),
+                        _ => {}
                     }
                 }
                 _ => {}

@@ -10,7 +10,7 @@ use slog::{debug, info};
 use super::super::Master;
 use super::super::runs::Live;
 use super::identity;
-use crate::processfile::{App, Program as What, entry_allowed};
+use crate::processfile::{App, Program as What, Ready, entry_allowed};
 use crate::sys::clock::{monotonic_ns, wall_ns};
 use crate::sys::spawn::{Limit, Program, spawn};
 use crate::table::{Claim, ExitEntry};
@@ -34,7 +34,20 @@ impl Master {
         if let Some(missing) = app.depends_on.iter().find(|name| !self.is_up(name)) {
             return self.hold_worker(id, format!("waits for \"{missing}\""));
         }
-        let done = match &app.program {
+        if let What::Pool { pool, .. } = &app.program
+            && self.pool_index(pool).is_some_and(|i| self.pools[i].current().is_none() && !self.pools[i].down)
+        {
+            return self.hold_worker(id, format!("waits for pool \"{pool}\""));
+        }
+        if let Err(why) = self.start_process(id) {
+            self.tell_worker(id, Event::SpawnFailed(&why));
+        }
+    }
+
+    /// Starts a process for a worker: its own, or its successor.
+    pub(super) fn start_process(&mut self, id: u32) -> Result<(), String> {
+        let Some(app) = self.apps.entry_of(id).map(|entry| Rc::clone(&entry.app)) else { return Ok(()) };
+        match &app.program {
             What::Exec { .. } => self.exec_worker(id, &app),
             What::Pool { pool, .. } => match self.pool_index(pool) {
                 None => Err(format!("there is no pool \"{pool}\" any more")),
@@ -43,11 +56,8 @@ impl Master {
                     let why = self.pools[index].error.as_deref().unwrap_or("its warm process cannot be started");
                     Err(format!("pool \"{pool}\" cannot run anything now: {why}"))
                 }
-                Some(_) => return self.hold_worker(id, format!("waits for pool \"{pool}\"")),
+                Some(_) => Err(format!("pool \"{pool}\" has no warm process yet")),
             },
-        };
-        if let Err(why) = done {
-            self.tell_worker(id, Event::SpawnFailed(&why));
         }
     }
 
@@ -102,7 +112,10 @@ impl Master {
         live.kill_timeout = app.kill_timeout;
         self.runs.insert_worker(slot, live);
         if let Some(worker) = self.apps.workers.get_mut(&id) {
-            worker.slot = Some(slot);
+            match &mut worker.successor {
+                Some(successor) => successor.slot = Some(slot),
+                None => worker.slot = Some(slot),
+            }
         }
         Ok(slot)
     }
@@ -111,9 +124,12 @@ impl Master {
     fn drop_worker_slot(&mut self, id: u32, slot: u32) {
         self.runs.vanish(slot);
         self.table.clear(slot);
-        if let Some(worker) = self.apps.workers.get_mut(&id).filter(|w| w.slot == Some(slot)) {
-            worker.slot = None;
-            worker.process = None;
+        let Some(worker) = self.apps.workers.get_mut(&id) else { return };
+        if worker.slot == Some(slot) {
+            (worker.slot, worker.process) = (None, None);
+        }
+        if let Some(successor) = worker.successor.as_mut().filter(|s| s.slot == Some(slot)) {
+            successor.slot = None;
         }
     }
 
@@ -121,7 +137,16 @@ impl Master {
         let What::Exec { script, args, interpreter } = &app.program else { return Ok(()) };
         let identity = identity(app).map_err(|e| e.to_string())?;
         let stdio = self.worker_stdio(id).map_err(|e| format!("opening its output: {e}"))?;
-        let env = self.worker_environment(id, app);
+        let sockets = self.open_sockets(app).map_err(|e| e.to_string())?;
+        let mut env = self.worker_environment(id, app);
+        if !sockets.is_empty() {
+            let names: Vec<&str> = app.listen.iter().map(|l| l.name.as_str()).collect();
+            env.push(("LISTEN_FDS".into(), sockets.len().to_string().into()));
+            env.push(("LISTEN_FDNAMES".into(), names.join(":").into()));
+        }
+        if app.ready == Ready::Notify {
+            env.push(("NOTIFY_SOCKET".into(), self.notify_path().map_err(|e| e.to_string())?.into()));
+        }
         let limits = [
             (Limit::Memory, app.limits.memory),
             (Limit::CpuTime, app.limits.cpu_time.map(|time| time.as_secs())),
@@ -133,12 +158,13 @@ impl Master {
             argv: interpreter.iter().chain([script]).chain(args).map(OsString::from).collect(),
             env,
             cwd: Some(app.cwd.clone()),
-            fds: stdio.iter().zip(0..).map(|(fd, number)| (fd.as_fd(), number)).collect(),
+            fds: stdio.iter().chain(&sockets).zip(0..).map(|(fd, number)| (fd.as_fd(), number)).collect(),
             identity,
             limits: limits.into_iter().filter_map(|(limit, value)| Some((limit, value?))).collect(),
             umask: app.umask,
             nice: app.nice,
             oom_score_adj: app.oom_score_adj,
+            listen_pid: !sockets.is_empty(),
             pid_to: Some(self.table.pid_word(slot)),
             sibling: true,
             ..Program::default()
@@ -215,15 +241,24 @@ impl Master {
         let Some(live) = self.runs.live(slot) else { return };
         let (Some(id), Some(pid)) = (live.worker, live.process.as_ref().map(|p| p.0)) else { return };
         let Some(worker) = self.apps.workers.get_mut(&id) else { return };
+        if worker.slot != Some(slot) {
+            return self.successor_spawned(id, slot);
+        }
         worker.process = Some((pid, wall_ns()));
         debug!(self.log, "a worker has been started"; "app" => &*worker.app, "instance" => worker.instance, "pid" => pid);
         self.tell_worker(id, Event::Spawned);
+        self.await_ready(id, slot);
     }
 
     /// A zygote could not fork it.
     pub(in super::super) fn worker_not_spawned(&mut self, slot: u32, id: u32, why: &str) {
+        let own = self.apps.workers.get(&id).is_some_and(|w| w.slot == Some(slot));
         self.drop_worker_slot(id, slot);
-        self.tell_worker(id, Event::SpawnFailed(why));
+        if own {
+            self.tell_worker(id, Event::SpawnFailed(why));
+        } else {
+            self.successor_failed(id, why);
+        }
     }
 
     /// Asks its process to end; KILL follows when its time is over.
@@ -247,8 +282,17 @@ impl Master {
 
     /// A worker's process has ended.
     pub(in super::super) fn worker_exited(&mut self, slot: u32, id: u32, exit: &ExitEntry) {
+        let role = self
+            .apps
+            .workers
+            .get(&id)
+            .map(|w| (w.slot == Some(slot), w.successor.as_ref().is_some_and(|s| s.slot == Some(slot))));
         self.drop_worker_slot(id, slot);
-        let Some(worker) = self.apps.workers.get_mut(&id) else { return };
+        let (own, next) = role.unwrap_or_default();
+        if next {
+            return self.successor_failed(id, &format!("the new process ended before it was ready ({})", how(exit)));
+        }
+        let Some(worker) = self.apps.workers.get_mut(&id).filter(|_| own) else { return };
         worker.last_exit = Some(Box::new(*exit));
         info!(self.log, "a worker has ended"; "app" => &*worker.app, "instance" => worker.instance, "pid" => exit.pid, "how" => how(exit));
         self.tell_worker(id, Event::Exited(exit.how));

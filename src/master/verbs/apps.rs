@@ -33,7 +33,7 @@ pub(super) fn obey(master: &mut Master, asker: Asker, request: Apps) {
             }
             master.restart_apps(asker, ids);
         }),
-        Apps::Reload { target } => with(master, asker, &target, Master::restart_apps),
+        Apps::Reload { target } => with(master, asker, &target, Master::reload_apps),
         Apps::Delete { target } => with(master, asker, &target, Master::delete_apps),
         Apps::Reset { target } => with(master, asker, &target, Master::reset_apps),
         Apps::Signal { target, signal } => {

@@ -84,7 +84,10 @@ fn the_top_is_an_object_with_pools() {
         ("{pools:[],apps:7}", "f:1:16: apps: expected a list of apps, found 7"),
         ("{pools:[],\n$schema:1}", "f:2:9: $schema: expected the address of a schema, found 1"),
         ("{pools:[],\npools:[]}", "f:2:1: pools: duplicate key \"pools\" in line 2, first in line 1"),
-        ("{pools:[], colour:1}", "f:1:12: colour: unknown key \"colour\"; expected one of $schema, pools, apps, deploy"),
+        (
+            "{pools:[], colour:1}",
+            "f:1:12: colour: unknown key \"colour\"; expected one of $schema, pools, apps, deploy",
+        ),
     ] {
         assert_eq!(place.errors(text), expected, "{text}");
     }

@@ -1,0 +1,81 @@
+//! The socket of sd_notify(3): datagrams of `KEY=VALUE` lines, whose senders the kernel vouches for.
+
+use std::fs;
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, setsockopt, sockopt::PassCred};
+
+/// The most of a message that is looked at, in bytes.
+const MOST: usize = 4096;
+
+/// The receiving end.
+#[derive(Debug)]
+pub struct NotifySocket(OwnedFd);
+
+impl NotifySocket {
+    /// Binds `path`, where anybody may send to: who they are is told with each message.
+    pub fn bind(path: &Path) -> io::Result<NotifySocket> {
+        match fs::remove_file(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let socket = UnixDatagram::bind(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
+        NotifySocket::adopt(socket.into())
+    }
+
+    /// One that a former process bound.
+    pub fn adopt(fd: OwnedFd) -> io::Result<NotifySocket> {
+        setsockopt(&fd, PassCred, &true)?;
+        super::seqpacket::set_nonblocking(fd.as_fd())?;
+        Ok(NotifySocket(fd))
+    }
+
+    /// The next message: its sender's pid (0: not known) and its text. None: there is none.
+    pub fn receive(&self) -> io::Result<Option<(u32, String)>> {
+        let mut buffer = [0; MOST];
+        // Descriptors that somebody sends along are not made room for, so that the kernel closes them.
+        let mut control = nix::cmsg_space!(UnixCredentials);
+        let mut slices = [IoSliceMut::new(&mut buffer)];
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        let message = match recvmsg::<()>(self.0.as_raw_fd(), &mut slices, Some(&mut control), flags) {
+            Ok(message) => message,
+            Err(Errno::EAGAIN) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        let pid = message.cmsgs()?.find_map(|c| match c {
+            ControlMessageOwned::ScmCredentials(credentials) => Some(credentials.pid() as u32),
+            _ => None,
+        });
+        let length = message.bytes;
+        Ok(Some((pid.unwrap_or(0), String::from_utf8_lossy(&buffer[..length]).into_owned())))
+    }
+}
+
+impl AsFd for NotifySocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_comes_with_its_sender() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("notify");
+        let socket = NotifySocket::bind(&path).unwrap();
+        assert_eq!(socket.receive().unwrap(), None);
+        let sender = UnixDatagram::unbound().unwrap();
+        sender.send_to(b"READY=1\nSTATUS=up", &path).unwrap();
+        assert_eq!(socket.receive().unwrap(), Some((std::process::id(), "READY=1\nSTATUS=up".to_owned())));
+        assert_eq!(socket.receive().unwrap(), None);
+    }
+}
