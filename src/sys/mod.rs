@@ -5,10 +5,12 @@
 //! knows what a run, a pool or a request is.
 #![allow(unsafe_code)]
 
+mod acting;
 pub mod clock;
 pub mod clone;
 pub mod eventfd;
 pub mod files;
+pub mod logfile;
 pub mod memfd;
 pub mod peer;
 pub mod pidfd;
