@@ -37,6 +37,8 @@ impl Kind {
 pub struct StreamConfig {
     /// Of the app or pool.
     pub name: Rc<str>,
+    /// The app's; None for a pool.
+    pub namespace: Option<Rc<str>>,
     /// The worker's id; None for a pool.
     pub worker: Option<u32>,
     /// Which of the two.
@@ -56,6 +58,8 @@ pub struct StreamConfig {
 pub struct Stream {
     /// Of the app or pool.
     pub name: Rc<str>,
+    /// The app's.
+    pub namespace: Option<Rc<str>>,
     /// The worker's id.
     pub worker: Option<u32>,
     /// Which of the two.
@@ -77,6 +81,7 @@ impl Stream {
     pub fn open(config: &StreamConfig, files: &mut Files) -> io::Result<Stream> {
         let mut stream = Stream {
             name: config.name.clone(),
+            namespace: config.namespace.clone(),
             worker: config.worker,
             kind: config.kind,
             format: config.format,
@@ -98,6 +103,7 @@ impl Stream {
         let opened = config.files.iter().map(|file| files.open(file.clone())).collect::<io::Result<_>>()?;
         self.flush(0, &mut Vec::new());
         self.files = opened;
+        self.namespace = config.namespace.clone();
         (self.worker, self.format, self.keeps_recent) = (config.worker, config.format, config.recent);
         if self.date.as_deref().map(Date::pattern) != config.date.as_deref() {
             self.date = config.date.as_deref().map(|pattern| Box::new(Date::new(pattern)));
@@ -179,11 +185,6 @@ impl Stream {
     /// The last lines, if they are kept.
     pub fn recent(&self) -> Vec<String> {
         self.recent.as_ref().map(|recent| recent.lines()).unwrap_or_default()
-    }
-
-    /// Forgets them: another process begins.
-    pub fn forget_recent(&mut self) {
-        self.recent = None;
     }
 
     /// Bytes of its output that could not be written. With several files, that of the one where it was most.

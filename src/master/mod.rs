@@ -16,6 +16,7 @@ mod keeping;
 mod killing;
 mod listeners;
 mod logging;
+mod logs;
 mod lost;
 mod record;
 mod recovery;
@@ -25,6 +26,7 @@ mod sources;
 mod starting;
 mod startup;
 mod stopping;
+mod subscriptions;
 mod timers;
 mod verbs;
 mod waiting;
@@ -119,6 +121,8 @@ struct Master {
     counts: Counts,
     /// Captured output of a former master's runs, until the runs are found: (slot, whether it is stderr).
     former_captures: HashMap<(u32, bool), OwnedFd>,
+    logs: logs::Logs,
+    subscriptions: subscriptions::Subscriptions,
     /// (pool, generation, who asked)
     reloads: Vec<(usize, u32, Asker)>,
     wrong_tokens: VecDeque<Asker>,
@@ -165,6 +169,7 @@ impl Master {
             let (mut announced, mut count) = (self.table.ring_tail(), 0);
             let clients = std::mem::take(&mut self.again_clients);
             let captures = std::mem::take(&mut self.again_captures);
+            let logs = self.logs.take_again();
             for (pool, generation) in std::mem::take(&mut self.again_replies) {
                 self.replies(pool, generation);
             }
@@ -196,6 +201,7 @@ impl Master {
                         self.accept(index);
                     }
                     Some(Source::Capture(_)) => self.read_capture(token),
+                    Some(Source::Log(_)) => self.read_log(token, event.is_read_closed()),
                     None => {}
                 }
             }
@@ -204,6 +210,9 @@ impl Master {
             }
             for token in captures {
                 self.read_capture(token);
+            }
+            for token in logs {
+                self.read_log(token, true);
             }
             for token in clients {
                 self.resume_client(token);
@@ -220,7 +229,11 @@ impl Master {
     /// Whether somebody has had his share of a turn and there is more of him.
     fn has_more(&self) -> bool {
         let (listeners, replies) = (self.again.is_empty(), self.again_replies.is_empty());
-        !(listeners && replies && self.again_captures.is_empty() && self.again_clients.is_empty())
+        !(listeners
+            && replies
+            && self.again_captures.is_empty()
+            && self.again_clients.is_empty()
+            && !self.logs.has_more())
     }
 
     fn end_of_turn(&mut self) {
@@ -266,6 +279,7 @@ impl Master {
             }
             Timer::Starts { pool } => self.check_starts(pool),
             Timer::Keep => self.keep_over(),
+            Timer::OpenLines => self.open_lines(),
             Timer::Stop => self.stop_step(),
         }
     }

@@ -258,6 +258,7 @@ impl Master {
                     Ok(slot) => drop(self.former_captures.insert((slot, stream == "error"), fd)),
                     Err(_) => self.tell_keeper(&ToKeeper::Drop(name), None),
                 },
+                ["log", ..] => self.adopt_log(&name, fd),
                 ["orders", pool, end] => drop(orders.insert((pool.to_owned(), end.to_owned()), fd)),
                 _ => {}
             }

@@ -224,6 +224,7 @@ impl Master {
         self.pools[pool].fork_backoff.worked();
         self.pools[pool].reload_backoff.worked();
         self.tell_started(slot);
+        self.run_event(slot);
         self.busy(pool);
         if let Some((signal, grace)) = early {
             self.signal_run(slot, signal, grace);

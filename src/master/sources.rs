@@ -6,6 +6,7 @@ use slab::Slab;
 
 use super::capture::Capture;
 use super::connection::Connection;
+use super::logs::LogPipe;
 
 /// A source of events.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub enum Source {
     Replies { pool: usize, generation: u32 },
     /// A run's captured output.
     Capture(Box<Capture>),
+    /// The output of a pool or worker.
+    Log(Box<LogPipe>),
 }
 
 /// All of them.
@@ -57,6 +60,14 @@ impl Sources {
     pub fn capture(&mut self, token: Token) -> Option<&mut Capture> {
         match self.get(token)? {
             Source::Capture(capture) => Some(capture),
+            _ => None,
+        }
+    }
+
+    /// The output of that token.
+    pub fn log(&mut self, token: Token) -> Option<&mut LogPipe> {
+        match self.get(token)? {
+            Source::Log(pipe) => Some(pipe),
             _ => None,
         }
     }

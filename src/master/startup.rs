@@ -14,7 +14,7 @@ use super::runs::Runs;
 use super::sources::{Source, Sources};
 use super::{Master, logging};
 use crate::journal::{Journal, JournalError};
-use crate::pool::{Outlets, Pool};
+use crate::pool::Pool;
 use crate::processfile::{self, ProcessFile};
 use crate::settings::ServeOptions;
 use crate::sys::clock::monotonic_ns;
@@ -29,6 +29,9 @@ const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 const SIGPIPE: i32 = 13;
 const SIGTERM: i32 = 15;
+const SIGUSR1: i32 = 10;
+/// A log file that has reached RLIMIT_FSIZE is one that cannot be written, no reason to die.
+const SIGXFSZ: i32 = 25;
 
 /// How many replies are read at once.
 const REPLIES_AT_ONCE: usize = 32;
@@ -96,7 +99,7 @@ impl Master {
     /// Makes a master out of what the keeper hands over. When it returns, clients can connect.
     pub(super) fn begin(options: &ServeOptions) -> Result<(Master, slog_async::AsyncGuard), MasterError> {
         // A SIGTERM to everybody at once (a service manager's way) is the keeper's to act on: it tells us.
-        signals::ignore(&[SIGHUP, SIGINT, SIGPIPE, SIGTERM]);
+        signals::ignore(&[SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGXFSZ]);
         let Handed { keeper, stored, restart } = handed().map_err(system("hearing from the keeper"))?;
         let (log, guard) = logging::start(options);
         process::set_name("preforkd-master");
@@ -112,7 +115,7 @@ impl Master {
             warn!(log, "the journal's end was damaged, and is kept aside"; "what" => ?torn);
         }
         let poll = Poll::new().map_err(system("making an epoll instance"))?;
-        let (pools, default_pool) = pools(options, file)?;
+        let (pools, default_pool) = pools(file)?;
 
         let mut listeners = Vec::new();
         let (mut wake, mut others) = (None, Vec::new());
@@ -173,6 +176,8 @@ impl Master {
             reserve: reserve(),
             counts: Default::default(),
             former_captures: Default::default(),
+            logs: Default::default(),
+            subscriptions: Default::default(),
             reloads: Vec::new(),
             wrong_tokens: Default::default(),
             keep_timer: None,
@@ -185,9 +190,12 @@ impl Master {
         master.watch().map_err(system("watching the sockets"))?;
         master.recover(restart, records, others);
         for index in 0..count {
+            let name = master.pools[index].definition.name.clone();
+            master.open_outlets(index).map_err(system(&format!("opening the output of pool \"{name}\"")))?;
             master.keep_orders(index);
             master.load(index);
         }
+        master.drop_former_logs();
         for listener in &master.listeners {
             super::keeping::keep(
                 &master.keeper,
@@ -216,15 +224,12 @@ impl Master {
     }
 }
 
-fn pools(options: &ServeOptions, file: Option<ProcessFile>) -> Result<(Vec<Pool>, Option<usize>), MasterError> {
+fn pools(file: Option<ProcessFile>) -> Result<(Vec<Pool>, Option<usize>), MasterError> {
     let definitions = file.map(|f| f.pools).unwrap_or_default();
     let default = processfile::default_pool(&definitions).map(|pool| pool.name.clone());
     let mut pools = Vec::new();
     for definition in definitions {
-        let doing = format!("opening the output of pool \"{}\"", definition.name);
-        let outlets =
-            Outlets::open(&definition.name, definition.output, &options.dirs.logs()).map_err(system(&doing))?;
-        pools.push(Pool::new(definition, outlets).map_err(system("making a pool's channel"))?);
+        pools.push(Pool::new(definition).map_err(system("making a pool's channel"))?);
     }
     let default = default.and_then(|name| pools.iter().position(|p| p.definition.name == name));
     Ok((pools, default))

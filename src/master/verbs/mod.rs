@@ -1,10 +1,12 @@
 //! What clients ask for: one file a method, one line a method here.
 
 mod auth;
+mod events;
 mod free;
 mod info;
 mod kill;
 mod list;
+mod logs;
 pub(super) mod phprocksyd;
 mod pools;
 mod reload;
@@ -36,6 +38,10 @@ pub(super) fn obey(master: &mut Master, asker: Asker, method: Method) {
         Method::Info => info::obey(master, asker),
         Method::Shutdown => shutdown::obey(master, asker),
         Method::Auth { token } => auth::obey(master, asker, &token),
+        Method::AppsLogs(wanted) => logs::obey(master, asker, wanted),
+        Method::AppsFlush { targets } => logs::flush(master, asker, targets),
+        Method::AppsReopen => logs::reopen(master, asker),
+        Method::EventsSubscribe(filter) => events::obey(master, asker, filter),
     }
 }
 

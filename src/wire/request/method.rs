@@ -1,10 +1,10 @@
 //! The methods, by name.
 
 use super::shapes::{
-    AuthParams, ById, KillParams, Nothing, ReloadParams, RunParams, RunsParams, WaitParams, pool_name, required,
-    required_id,
+    AuthParams, ById, FlushParams, KillParams, LogsParams, Nothing, ReloadParams, RunParams, RunsParams,
+    SubscribeParams, WaitParams, pool_name, required, required_id,
 };
-use super::{Run, RunsFilter};
+use super::{EventFilter, LogsWanted, Run, RunsFilter, Targets};
 use crate::wire::info::Role;
 use crate::wire::params::read;
 use crate::wire::rpc::RpcError;
@@ -41,6 +41,14 @@ pub enum Method {
     Shutdown,
     /// Say who one is.
     Auth { token: String },
+    /// The last lines of logs, and those that follow.
+    AppsLogs(LogsWanted),
+    /// Log files become empty.
+    AppsFlush { targets: Option<Targets> },
+    /// Log files are opened anew by their names.
+    AppsReopen,
+    /// Be told of what happens.
+    EventsSubscribe(EventFilter),
 }
 
 impl Method {
@@ -60,6 +68,10 @@ impl Method {
             Method::Info => "info",
             Method::Shutdown => "shutdown",
             Method::Auth { .. } => "auth",
+            Method::AppsLogs(_) => "apps.logs",
+            Method::AppsFlush { .. } => "apps.flush",
+            Method::AppsReopen => "apps.reopen",
+            Method::EventsSubscribe(_) => "events.subscribe",
         }
     }
 
@@ -75,6 +87,9 @@ impl Method {
             | Method::Runs(_)
             | Method::Ping => Role::Run,
             Method::Pools | Method::List | Method::Info | Method::Reload { .. } | Method::Shutdown => Role::Admin,
+            Method::AppsLogs(_) | Method::AppsFlush { .. } | Method::AppsReopen | Method::EventsSubscribe(_) => {
+                Role::Admin
+            }
         }
     }
 
@@ -108,11 +123,32 @@ impl Method {
             "info" => none().map(|()| Method::Info)?,
             "shutdown" => none().map(|()| Method::Shutdown)?,
             "auth" => Method::Auth { token: required(read::<AuthParams>(raw)?.token, "token")? },
+            "apps.logs" => Method::AppsLogs(read::<LogsParams>(raw)?.validate()?),
+            "apps.flush" => Method::AppsFlush { targets: read::<FlushParams>(raw)?.target },
+            "apps.reopen" => none().map(|()| Method::AppsReopen)?,
+            "events.subscribe" => Method::EventsSubscribe(read::<SubscribeParams>(raw)?.validate()?),
             _ => return Err(RpcError::unknown_method(name)),
         })
     }
 }
 
 /// All methods there are, for the hint beside an unknown one.
-pub const METHODS: [&str; 13] =
-    ["run", "status", "wait", "kill", "free", "runs", "pools", "list", "reload", "ping", "info", "shutdown", "auth"];
+pub const METHODS: [&str; 17] = [
+    "run",
+    "status",
+    "wait",
+    "kill",
+    "free",
+    "runs",
+    "pools",
+    "list",
+    "reload",
+    "ping",
+    "info",
+    "shutdown",
+    "auth",
+    "apps.logs",
+    "apps.flush",
+    "apps.reopen",
+    "events.subscribe",
+];
