@@ -30,6 +30,7 @@ use crate::wire::control::{self, ToKeeper, ToMaster};
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 const SIGKILL: i32 = 9;
+const SIGUSR1: i32 = 10;
 const SIGTERM: i32 = 15;
 const SIGCHLD: i32 = 17;
 
@@ -111,7 +112,7 @@ pub fn serve(options: &ServeOptions) -> Result<u8, KeeperError> {
     process::keep_inherited_to_ourselves().map_err(system("marking inherited descriptors close-on-exec"))?;
     process::become_subreaper().map_err(system("becoming the subreaper"))?;
     process::raise_open_files().map_err(system("raising the limit of open files"))?;
-    let signals = Signals::take(&[SIGHUP, SIGINT, SIGTERM, SIGCHLD]).map_err(system("blocking signals"))?;
+    let signals = Signals::take(&[SIGHUP, SIGINT, SIGUSR1, SIGTERM, SIGCHLD]).map_err(system("blocking signals"))?;
     let table = Table::open(&options.dirs.table(), true).map_err(system("opening the shared table"))?;
     table.set_keeper(std::process::id());
     let wake = EventFd::new().map_err(system("making an eventfd"))?;
@@ -157,7 +158,7 @@ impl Keeper<'_> {
             }
             let mut died = None;
             if signalled {
-                let (mut reload, mut stop) = (false, false);
+                let (mut reload, mut reopen, mut stop) = (false, false, false);
                 let master = self.master.as_ref().map(|m| m.pid);
                 for signal in self.signals.read()? {
                     match signal {
@@ -165,12 +166,16 @@ impl Keeper<'_> {
                             died = self.reaper.named(&self.table, pid, master)?.or(died);
                         }
                         Delivered { signal: SIGHUP, .. } => reload = true,
+                        Delivered { signal: SIGUSR1, .. } => reopen = true,
                         Delivered { .. } => stop = true,
                     }
                 }
                 self.wake_master()?;
                 if reload {
                     self.tell(&ToMaster::Reload);
+                }
+                if reopen {
+                    self.tell(&ToMaster::Reopen);
                 }
                 if stop {
                     self.stop();

@@ -321,14 +321,18 @@ impl Master {
         if c.paused && !c.is_full() {
             self.again_clients.push(token);
         }
+        let subscribed = c.subscribed;
         if done {
             let timer = c.answer_timer.take();
             self.timers.cancel(timer);
+            if subscribed {
+                self.tell_gap(token);
+            }
             self.close_if_done(token);
         } else if c.is_hopeless() {
             warn!(self.log, "a client does not read its answers; closing it");
             self.close(token);
-        } else if c.answer_timer.is_none() {
+        } else if c.answer_timer.is_none() && !subscribed {
             c.answer_timer = Some(self.timers.after(ANSWER_TIME, Timer::Answer(token)));
         }
     }
@@ -366,6 +370,9 @@ impl Master {
         let _ = self.poll.registry().deregister(&mut SourceFd(&c.raw_fd()));
         self.timers.cancel(c.request_timer);
         self.timers.cancel(c.answer_timer);
+        if c.subscribed {
+            self.unsubscribe(token);
+        }
         self.connections -= 1;
     }
 

@@ -51,6 +51,8 @@ pub struct Connection {
     pub last: bool,
     /// Lines wait until there is room for their answers.
     pub paused: bool,
+    /// It is told of things without asking again: what waits for it has a bound, so that it may read as slowly as it likes.
+    pub subscribed: bool,
     /// Lines wait until a guess has been paid for.
     pub penalty: bool,
     /// Answers that are still to come.
@@ -92,6 +94,7 @@ impl Connection {
             closing: false,
             last: false,
             paused: false,
+            subscribed: false,
             penalty: false,
             pending: 0,
             request_timer: None,

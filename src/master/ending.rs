@@ -94,6 +94,7 @@ impl Master {
         for waiter in std::mem::take(&mut live.waiters) {
             self.tell(slot, waiter);
         }
+        self.run_event(slot);
         self.forget_surplus();
     }
 

@@ -29,6 +29,7 @@ impl Master {
                         self.log,
                         "SIGHUP: a reload of the process file is not there yet; `preforkd reload POOL` reloads a pool"
                     ),
+                    Some(ToMaster::Reopen) => drop(self.reopen_logs()),
                     Some(ToMaster::Stored(_) | ToMaster::Begin(_)) | None => {}
                 }
             }

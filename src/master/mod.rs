@@ -17,6 +17,7 @@ mod keeping;
 mod killing;
 mod listeners;
 mod logging;
+mod logs;
 mod lost;
 mod record;
 mod recovery;
@@ -26,6 +27,7 @@ mod sources;
 mod starting;
 mod startup;
 mod stopping;
+mod subscriptions;
 mod timers;
 mod verbs;
 mod waiting;
@@ -122,6 +124,8 @@ struct Master {
     /// Captured output of a former master's runs, until the runs are found: (slot, whether it is stderr).
     apps: apps::Apps,
     former_captures: HashMap<(u32, bool), OwnedFd>,
+    logs: logs::Logs,
+    subscriptions: subscriptions::Subscriptions,
     /// (pool, generation, who asked)
     reloads: Vec<(usize, u32, Asker)>,
     wrong_tokens: VecDeque<Asker>,
@@ -168,6 +172,7 @@ impl Master {
             let (mut announced, mut count) = (self.table.ring_tail(), 0);
             let clients = std::mem::take(&mut self.again_clients);
             let captures = std::mem::take(&mut self.again_captures);
+            let logs = self.logs.take_again();
             for (pool, generation) in std::mem::take(&mut self.again_replies) {
                 self.replies(pool, generation);
             }
@@ -202,6 +207,7 @@ impl Master {
                     Some(Source::List) => self.list_saved(),
                     Some(Source::Notify) => self.notified(),
                     Some(Source::Probe(_)) => self.probe_event(token),
+                    Some(Source::Log(_)) => self.read_log(token, event.is_read_closed()),
                     None => {}
                 }
             }
@@ -211,9 +217,13 @@ impl Master {
             for token in captures {
                 self.read_capture(token);
             }
+            for token in logs {
+                self.read_log(token, true);
+            }
             for token in clients {
                 self.resume_client(token);
             }
+            self.lines_matched();
             // What was said is on record before the end of who said it.
             self.flush_journal();
             self.exits(if count < EVENTS { before.max(announced) } else { announced });
@@ -229,7 +239,11 @@ impl Master {
             return true;
         }
         let (listeners, replies) = (self.again.is_empty(), self.again_replies.is_empty());
-        !(listeners && replies && self.again_captures.is_empty() && self.again_clients.is_empty())
+        !(listeners
+            && replies
+            && self.again_captures.is_empty()
+            && self.again_clients.is_empty()
+            && !self.logs.has_more())
     }
 
     fn end_of_turn(&mut self) {
@@ -277,6 +291,7 @@ impl Master {
             }
             Timer::Starts { pool } => self.check_starts(pool),
             Timer::Keep => self.keep_over(),
+            Timer::OpenLines => self.open_lines(),
             Timer::Stop => self.stop_step(),
             Timer::Worker(id) => self.tell_worker(id, Event::Due),
             Timer::Ready { slot, seq } => self.ready_timer(slot, seq),

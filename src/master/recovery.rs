@@ -279,6 +279,7 @@ impl Master {
                         warn!(self.log, "listening to workers that say they are ready"; "error" => %e);
                     }
                 }
+                ["log", ..] => self.adopt_log(&name, fd),
                 ["orders", pool, end] => drop(orders.insert((pool.to_owned(), end.to_owned()), fd)),
                 _ => {}
             }

@@ -231,6 +231,7 @@ impl Master {
             self.worker_spawned(slot);
         } else {
             self.tell_started(slot);
+            self.run_event(slot);
         }
         self.busy(pool);
         if let Some((signal, grace)) = early {

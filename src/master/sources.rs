@@ -7,6 +7,7 @@ use slab::Slab;
 use super::apps::Probe;
 use super::capture::Capture;
 use super::connection::Connection;
+use super::logs::LogPipe;
 
 /// A source of events.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub enum Source {
     List,
     /// A run's captured output.
     Capture(Box<Capture>),
+    /// The output of a pool or worker.
+    Log(Box<LogPipe>),
 }
 
 /// All of them.
@@ -52,6 +55,12 @@ impl Sources {
         (*generation as usize == token.0 >> 32).then_some(source)
     }
 
+    /// The same, only to look at.
+    pub fn peek(&self, token: Token) -> Option<&Source> {
+        let (generation, source) = self.entries.get(token.0 & 0xffff_ffff)?;
+        (*generation as usize == token.0 >> 32).then_some(source)
+    }
+
     /// The connection of that token.
     pub fn connection(&mut self, token: Token) -> Option<&mut Connection> {
         match self.get(token)? {
@@ -64,6 +73,14 @@ impl Sources {
     pub fn capture(&mut self, token: Token) -> Option<&mut Capture> {
         match self.get(token)? {
             Source::Capture(capture) => Some(capture),
+            _ => None,
+        }
+    }
+
+    /// The output of that token.
+    pub fn log(&mut self, token: Token) -> Option<&mut LogPipe> {
+        match self.get(token)? {
+            Source::Log(pipe) => Some(pipe),
             _ => None,
         }
     }

@@ -286,7 +286,7 @@ impl Master {
             Some(text) => capture::stdin(text)?.into(),
             None => copy(pool.outlets.stdin.as_fd())?,
         };
-        let open = |output| Outlets::open(&pool.definition.name, output, &self.options.dirs.logs());
+        let open = |output| Outlets::open(output, || Err(io::ErrorKind::NotFound.into()));
         let (out, error) = match output {
             Output::Capture => {
                 let (out, out_writer) = Capture::new()?;
@@ -303,7 +303,7 @@ impl Master {
                 (out_writer.into(), error_writer.into())
             }
             _ if output == own => (copy(pool.outlets.out.as_fd())?, copy(pool.outlets.error.as_fd())?),
-            Output::Log => open(processfile::Output::Log).map(|o| (o.out, o.error))?,
+            Output::Log => self.pool_logs(index)?,
             Output::Inherit => open(processfile::Output::Inherit).map(|o| (o.out, o.error))?,
             Output::None => open(processfile::Output::None).map(|o| (o.out, o.error))?,
         };

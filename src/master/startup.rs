@@ -15,7 +15,7 @@ use super::runs::Runs;
 use super::sources::{Source, Sources};
 use super::{Master, logging};
 use crate::journal::{Journal, JournalError};
-use crate::pool::{Outlets, Pool};
+use crate::pool::Pool;
 use crate::processfile;
 use crate::settings::ServeOptions;
 use crate::sys::clock::monotonic_ns;
@@ -30,6 +30,9 @@ const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 const SIGPIPE: i32 = 13;
 const SIGTERM: i32 = 15;
+const SIGUSR1: i32 = 10;
+/// A log file that has reached RLIMIT_FSIZE is one that cannot be written, no reason to die.
+const SIGXFSZ: i32 = 25;
 
 /// How many replies are read at once.
 const REPLIES_AT_ONCE: usize = 32;
@@ -97,7 +100,7 @@ impl Master {
     /// Makes a master out of what the keeper hands over. When it returns, clients can connect.
     pub(super) fn begin(options: &ServeOptions) -> Result<(Master, slog_async::AsyncGuard), MasterError> {
         // A SIGTERM to everybody at once (a service manager's way) is the keeper's to act on: it tells us.
-        signals::ignore(&[SIGHUP, SIGINT, SIGPIPE, SIGTERM]);
+        signals::ignore(&[SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGXFSZ]);
         let Handed { keeper, stored, restart } = handed().map_err(system("hearing from the keeper"))?;
         let (log, guard) = logging::start(options);
         process::set_name("preforkd-master");
@@ -114,7 +117,7 @@ impl Master {
         }
         let poll = Poll::new().map_err(system("making an epoll instance"))?;
         let (definitions, apps) = file.map(|file| (file.pools, file.apps)).unwrap_or_default();
-        let (pools, default_pool) = pools(options, definitions)?;
+        let (pools, default_pool) = pools(definitions)?;
 
         let mut listeners = Vec::new();
         let (mut wake, mut others) = (None, Vec::new());
@@ -176,6 +179,8 @@ impl Master {
             counts: Default::default(),
             apps: Apps::new(List::new(options.dirs.apps()).map_err(system("making an eventfd"))?),
             former_captures: Default::default(),
+            logs: Default::default(),
+            subscriptions: Default::default(),
             reloads: Vec::new(),
             wrong_tokens: Default::default(),
             keep_timer: None,
@@ -188,12 +193,15 @@ impl Master {
         master.watch().map_err(system("watching the sockets"))?;
         master.recover(restart, records, others);
         for index in 0..master.pools.len() {
+            let name = master.pools[index].definition.name.clone();
+            master.open_outlets(index).map_err(system(&format!("opening the output of pool \"{name}\"")))?;
             master.keep_orders(index);
             master.load(index);
         }
         if !restart {
             master.define_apps(apps);
         }
+        master.drop_former_logs();
         for listener in &master.listeners {
             super::keeping::keep(
                 &master.keeper,
@@ -223,17 +231,11 @@ impl Master {
     }
 }
 
-fn pools(
-    options: &ServeOptions,
-    definitions: Vec<processfile::Pool>,
-) -> Result<(Vec<Pool>, Option<usize>), MasterError> {
+fn pools(definitions: Vec<processfile::Pool>) -> Result<(Vec<Pool>, Option<usize>), MasterError> {
     let default = processfile::default_pool(&definitions).map(|pool| pool.name.clone());
     let mut pools = Vec::new();
     for definition in definitions {
-        let doing = format!("opening the output of pool \"{}\"", definition.name);
-        let outlets =
-            Outlets::open(&definition.name, definition.output, &options.dirs.logs()).map_err(system(&doing))?;
-        pools.push(Pool::new(definition, outlets).map_err(system("making a pool's channel"))?);
+        pools.push(Pool::new(definition).map_err(system("making a pool's channel"))?);
     }
     let default = default.and_then(|name| pools.iter().position(|p| p.definition.name == name));
     Ok((pools, default))

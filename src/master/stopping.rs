@@ -103,6 +103,7 @@ impl Master {
             // A zygote that cannot be told is killed by the keeper.
             let _ = send_order(pool.orders.ours.as_fd(), Order::Retire, 0, 0);
         }
+        self.drain_logs();
         self.flush_journal();
         self.flush_all();
         self.tell_keeper(&ToKeeper::Quit(0), None);

@@ -36,6 +36,8 @@ pub enum Timer {
     Starts { pool: usize },
     /// The oldest ended run may be forgotten.
     Keep,
+    /// Lines of output that have begun and do not end are written as they are.
+    OpenLines,
     /// The next step of the shutdown.
     Stop,
     /// A worker's pause is over, or its time to get ready.

@@ -114,6 +114,7 @@ impl Master {
         pool.current = Some(number);
         pool.error = None;
         pool.down = false;
+        self.pool_event(index);
         self.reload_done(index, number, Ok(()));
         self.release_held();
         self.busy(index);
@@ -173,6 +174,8 @@ impl Master {
         pool.error = Some(why.clone());
         self.timers.after(pause, Timer::Load { pool: index });
         let name = pool.definition.name.clone();
+        self.pool_event(index);
+        let pool = &self.pools[index];
         let waiting: Vec<u32> = pool.admission.waiting().collect();
         self.release_held();
         for slot in waiting {

@@ -123,11 +123,11 @@ pub struct IdleChild {
 }
 
 impl Pool {
-    /// A pool without processes.
-    pub fn new(definition: processfile::Pool, outlets: Outlets) -> io::Result<Pool> {
+    /// A pool without processes, whose output goes nowhere yet.
+    pub fn new(definition: processfile::Pool) -> io::Result<Pool> {
         Ok(Pool {
             admission: Admission::new(definition.max_running, definition.max_queued),
-            outlets,
+            outlets: Outlets::none()?,
             orders: Orders::new()?,
             generations: Vec::new(),
             current: None,

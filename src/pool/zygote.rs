@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 
 use crate::processfile::{self, Output, Pool, Runtime};
 use crate::sys::pidfd::PidFd;
@@ -49,12 +48,17 @@ pub struct Outlets {
 }
 
 impl Outlets {
-    /// Opens what `output` names. `Capture` is per run: what the zygote itself says goes to the log.
-    pub fn open(pool: &str, output: Output, logs: &Path) -> io::Result<Outlets> {
+    /// `/dev/null` for all.
+    pub fn none() -> io::Result<Outlets> {
+        Outlets::open(Output::None, || Err(io::ErrorKind::NotFound.into()))
+    }
+
+    /// Opens what `output` names; `logs` gives the pipes to the log, for standard output and error. `Capture` is per run: what
+    /// the zygote itself says goes to the log.
+    pub fn open(output: Output, logs: impl FnOnce() -> io::Result<(OwnedFd, OwnedFd)>) -> io::Result<Outlets> {
         let null = || -> io::Result<OwnedFd> { Ok(File::options().read(true).write(true).open("/dev/null")?.into()) };
-        let log = |what: &str| files::log_file(&logs.join(format!("{pool}-{what}.log"))).map(OwnedFd::from);
         let (out, error) = match output {
-            Output::Log | Output::Capture => (log("out")?, log("error")?),
+            Output::Log | Output::Capture => logs()?,
             Output::Inherit => (io::stdout().as_fd().try_clone_to_owned()?, io::stderr().as_fd().try_clone_to_owned()?),
             Output::None => (null()?, null()?),
         };

@@ -42,7 +42,7 @@ pub fn unix(path: &Path, owner: Option<&Identity>) -> io::Result<OwnedFd> {
         // The path itself, wherever somebody may have put a link to meanwhile.
         std::os::unix::fs::lchown(path, Some(owner.uid), Some(owner.gid)).map_err(|e| with(e, "cannot give away"))?;
     }
-    Ok(listener.as_fd().try_clone_to_owned()?)
+    listener.as_fd().try_clone_to_owned()
 }
 
 #[cfg(test)]

@@ -5,11 +5,13 @@
 //! knows what a run, a pool or a request is.
 #![allow(unsafe_code)]
 
+mod acting;
 pub mod clock;
 pub mod clone;
 pub mod eventfd;
 pub mod files;
 pub mod listen;
+pub mod logfile;
 pub mod memfd;
 pub mod notify;
 pub mod peer;

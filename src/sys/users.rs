@@ -5,6 +5,8 @@ use std::io;
 
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 
+pub use super::acting::acting_as;
+
 /// What a process becomes: ids and supplementary groups, all resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -13,6 +15,13 @@ pub struct Identity {
     pub(super) groups: Vec<u32>,
     /// Home directory and login name, for HOME, USER and LOGNAME.
     pub home: Option<(String, String)>,
+}
+
+impl Identity {
+    /// The number of the user.
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
 }
 
 /// Resolves `user` and `group` (names or numbers). A group alone keeps the user; a user alone brings its own groups.

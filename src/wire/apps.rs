@@ -234,6 +234,20 @@ pub struct Logs<'a> {
     pub lines: Vec<LogLine<'a>>,
 }
 
+/// The answer to `apps.flush` and `apps.reopen`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogFiles {
+    /// How many log files it was about.
+    pub files: usize,
+}
+
+/// The answer to `events.subscribe`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscribed {
+    /// Always true.
+    pub subscribed: bool,
+}
+
 /// Something a slow reader missed: the params of the notification `gap`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {

@@ -32,6 +32,8 @@ pub enum ToMaster {
     Kill,
     /// Read the process file again.
     Reload,
+    /// Open the log files anew by their names: somebody has renamed them.
+    Reopen,
 }
 
 impl ToKeeper {
@@ -71,6 +73,7 @@ impl ToMaster {
             ToMaster::Terminate => message(b'T', ""),
             ToMaster::Kill => message(b'K', ""),
             ToMaster::Reload => message(b'H', ""),
+            ToMaster::Reopen => message(b'L', ""),
         }
     }
 
@@ -83,6 +86,7 @@ impl ToMaster {
             b'T' => ToMaster::Terminate,
             b'K' => ToMaster::Kill,
             b'H' => ToMaster::Reload,
+            b'L' => ToMaster::Reopen,
             _ => return None,
         })
     }
@@ -124,6 +128,7 @@ mod tests {
             ToMaster::Terminate,
             ToMaster::Kill,
             ToMaster::Reload,
+            ToMaster::Reopen,
         ];
         for m in to_master {
             assert_eq!(ToMaster::decode(&m.encode()), Some(m));

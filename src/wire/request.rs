@@ -3,9 +3,11 @@
 mod apps;
 mod method;
 mod shapes;
+mod targets;
 
-pub use apps::{Apps, Define, Targets};
+pub use apps::{Apps, Define};
 pub use method::{METHODS, Method};
+pub use targets::{Target, Targets};
 
 use super::status::State;
 use serde::{Deserialize, Serialize};
@@ -74,6 +76,53 @@ pub struct RunsFilter {
     pub limit: Option<u32>,
     /// Those after this id.
     pub after: Option<String>,
+}
+
+/// Whose output `apps.logs` is about.
+#[derive(Debug, Clone)]
+pub struct LogsWanted {
+    /// None: everybody's.
+    pub targets: Option<Targets>,
+    /// 0…[`MAX_LINES`] of each stream; [`DEFAULT_LINES`] if not named.
+    pub lines: u32,
+    /// Lines that come afterwards too, as notifications.
+    pub follow: bool,
+    /// `out` or `err` alone.
+    pub stream: Option<LogStream>,
+}
+
+/// One of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogStream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+/// Which events a client wants to be told of.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    /// None: all.
+    pub kinds: Option<Vec<String>>,
+    /// None: everybody's.
+    pub targets: Option<Targets>,
+}
+
+/// The kinds of events there are.
+pub const EVENTS: [&str; 4] = ["state", "exit", "run", "pool"];
+/// How many lines of each stream `apps.logs` answers with when not asked for a number.
+pub const DEFAULT_LINES: u32 = 15;
+/// How many it answers with at most.
+pub const MAX_LINES: u32 = 10_000;
+
+impl EventFilter {
+    /// Whether that event is among them.
+    pub fn has(&self, event: &super::apps::Event<'_>, namespace: Option<&str>) -> bool {
+        self.kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|kind| *kind == *event.kind))
+            && self.targets.as_ref().is_none_or(|targets| targets.matches(&event.name, namespace, event.worker))
+    }
 }
 
 /// Whether this is an id that a run may have.

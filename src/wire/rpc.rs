@@ -94,6 +94,22 @@ pub fn write_result<T: Serialize + ?Sized>(out: &mut Vec<u8>, id: &RawValue, res
     out.push(b'}');
 }
 
+/// Appends one notification of ours, without a newline: `method` is `log`, `event` or `gap`.
+pub fn write_notification<T: Serialize + ?Sized>(out: &mut Vec<u8>, method: &str, params: &T) {
+    #[derive(Serialize)]
+    struct Notification<'a, T: ?Sized> {
+        jsonrpc: &'a str,
+        method: &'a str,
+        params: &'a T,
+    }
+    let start = out.len();
+    if serde_json::to_writer(&mut *out, &Notification { jsonrpc: "2.0", method, params }).is_err() {
+        // invariant: what is told of has names for keys and no numbers that JSON does not know.
+        debug_assert!(false);
+        out.truncate(start);
+    }
+}
+
 /// Appends one error answer, without a newline.
 pub fn write_error(out: &mut Vec<u8>, id: &RawValue, error: &RpcError) {
     open(out, id);

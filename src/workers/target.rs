@@ -1,11 +1,7 @@
 //! Which workers are meant: by id, name, namespace, `all`, `/regex/`.
 
-use regex::RegexBuilder;
-
 use crate::processfile::nearest;
-
-/// The largest compiled regular expression, in bytes.
-const REGEX_BYTES: usize = 1 << 20;
+use crate::wire::request::{Target, Targets};
 
 /// A worker as far as it can be named.
 #[derive(Debug, Clone, Copy)]
@@ -17,9 +13,9 @@ pub struct Named<'a> {
 }
 
 /// The ids that are meant, each once, in the order of `workers`. The error says what was not found.
-pub fn find(targets: &[String], workers: &[Named<'_>]) -> Result<Vec<u32>, String> {
+pub fn find(targets: &Targets, workers: &[Named<'_>]) -> Result<Vec<u32>, String> {
     let mut chosen = vec![false; workers.len()];
-    for target in targets {
+    for target in &targets.0 {
         let mut any = false;
         let mut choose = |matches: &dyn Fn(&Named<'_>) -> bool| {
             for (worker, chosen) in workers.iter().zip(&mut chosen) {
@@ -28,22 +24,17 @@ pub fn find(targets: &[String], workers: &[Named<'_>]) -> Result<Vec<u32>, Strin
                 }
             }
         };
-        if target == "all" {
-            choose(&|_| true);
-        } else if let Some(pattern) = target.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')) {
-            let regex = RegexBuilder::new(pattern).size_limit(REGEX_BYTES).build();
-            let regex = regex.map_err(|e| format!("\"{target}\" is no regular expression: {e}"))?;
-            choose(&|w| regex.is_match(w.name));
-        } else if workers.iter().any(|w| w.name == target) {
-            choose(&|w| w.name == target);
-        } else if let Ok(id) = target.parse::<u32>() {
-            choose(&|w| w.id == id);
-        } else {
-            choose(&|w| w.namespace == target);
+        match target {
+            Target::All => choose(&|_| true),
+            Target::Pattern(pattern) => choose(&|w| pattern.is_match(w.name)),
+            Target::Word(word) if workers.iter().any(|w| w.name == word) => choose(&|w| w.name == word),
+            Target::Word(word) => match word.parse::<u32>() {
+                Ok(id) => choose(&|w| w.id == id),
+                Err(_) => choose(&|w| w.namespace == word),
+            },
         }
-
-        if !any {
-            return Err(not_found(target, workers));
+        if !any && !matches!(target, Target::All) {
+            return Err(not_found(&target.to_string(), workers));
         }
     }
     Ok(workers.iter().zip(chosen).filter(|(_, chosen)| *chosen).map(|(w, _)| w.id).collect())
@@ -66,8 +57,7 @@ mod tests {
         let worker = |(id, (name, namespace))| Named { id, name, namespace };
         let names = [("web", "shop"), ("web", "shop"), ("mail", "shop"), ("7", "other"), ("shop", "other")];
         let workers: Vec<Named<'_>> = (0..).zip(names).map(worker).collect();
-        let targets: Vec<String> = targets.iter().map(|t| (*t).to_owned()).collect();
-        find(&targets, &workers)
+        find(&Targets(targets.iter().map(|text| Target::parse(text).unwrap()).collect()), &workers)
     }
 
     #[test]
@@ -84,7 +74,6 @@ mod tests {
     #[test]
     fn what_is_not_found_is_named_with_the_nearest() {
         assert!(of(&["wbe"]).unwrap_err().contains("\"web\""));
-        assert!(of(&["/(/"]).unwrap_err().contains("regular expression"));
         assert!(of(&["web", "12"]).unwrap_err().contains("12"));
     }
 }

@@ -208,7 +208,8 @@ impl Master {
         }
         let Some(worker) = self.apps.workers.remove(&id) else { return };
         self.timers.cancel(worker.timer);
-        self.forget_worker(id, &worker);
+        self.close_worker_streams(&worker);
+        self.forget_worker(id);
         if self.apps.workers.values().all(|w| w.app != worker.app) {
             info!(self.log, "an app has been removed"; "app" => &*worker.app);
             if let Some(entry) = self.apps.entries.remove(&*worker.app) {

@@ -28,6 +28,7 @@ use slog::{info, warn};
 
 pub(super) use list::List;
 pub(super) use readiness::Probe;
+use recovering::Note;
 
 use super::Master;
 use super::runs::Asker;
@@ -36,9 +37,8 @@ use crate::processfile::{App, Ready};
 use crate::sys::clock::monotonic_ns;
 use crate::sys::notify::NotifySocket;
 use crate::sys::users::Identity;
-use crate::table::ExitEntry;
-use crate::wire::apps::WorkerState;
-use crate::workers::{Event, Life, Policy, SavedLife, Starts, Step};
+use crate::wire::apps::{LastExit, WorkerState};
+use crate::workers::{Event, Life, Policy, Starts, Step};
 
 /// The environment of a caller, shared by all apps that it started together.
 pub(super) type Environment = Rc<BTreeMap<String, String>>;
@@ -100,11 +100,11 @@ pub(super) struct Worker {
     /// Where its process's times and pid are shown from.
     pub process: Option<(u32, u64)>,
     /// How the one before ended.
-    pub last_exit: Option<Box<ExitEntry>>,
+    pub last_exit: Option<Box<LastExit<'static>>>,
     /// What it waits for before it is started.
     pub waits_for: Option<Box<str>>,
     /// What a former master has noted, until its process is found.
-    pub note: Option<Box<SavedLife>>,
+    pub note: Option<Box<Note>>,
     /// It is wanted, and a recovery has not found it up yet.
     pub revive: bool,
     /// To be forgotten once it has stopped.
@@ -239,6 +239,7 @@ impl Master {
                     slog::debug!(self.log, "a worker"; "app" => &*worker.app, "instance" => worker.instance, "state" => %state)
                 }
             }
+            self.worker_event(id, None);
             if matches!(state, WorkerState::Running | WorkerState::Ready) {
                 self.release_held();
             }
@@ -271,9 +272,10 @@ impl Master {
 
     /// Those that waited are looked at again.
     pub(super) fn release_held(&mut self) {
-        for id in std::mem::take(&mut self.apps.held) {
-            self.apps.starts.push(id);
-        }
+        let (held, free): (Vec<u32>, Vec<u32>) =
+            std::mem::take(&mut self.apps.held).into_iter().partition(|id| self.waits_for(*id).is_some());
+        self.apps.held = held;
+        free.into_iter().for_each(|id| self.apps.starts.push(id));
     }
 
     /// Whether that app counts as ready for those that depend on it.

@@ -4,7 +4,7 @@ use slog::{info, warn};
 
 use super::super::Master;
 use super::super::runs::{Asker, Form};
-use crate::pool::{Outlets, Pool};
+use crate::pool::Pool;
 use crate::processfile;
 
 impl Master {
@@ -19,20 +19,18 @@ impl Master {
             return Ok(());
         }
         info!(self.log, "a pool has been changed"; "pool" => &name, "keys" => keys.join(", "));
-        let outlets = self.pool_outlets(&definition)?;
         let pool = &mut self.pools[index];
         pool.admission.resize(definition.max_running, definition.max_queued);
         pool.definition = definition;
-        pool.outlets = outlets;
+        self.open_outlets(index).map_err(|e| format!("pool \"{name}\": opening its output: {e}"))?;
         let nobody = Asker { connection: mio::Token(usize::MAX), form: Form::Silent };
         self.reload(nobody, index);
         Ok(())
     }
 
     fn add_pool(&mut self, definition: processfile::Pool) -> Result<(), String> {
-        let outlets = self.pool_outlets(&definition)?;
         let name = definition.name.clone();
-        let pool = Pool::new(definition, outlets).map_err(|e| format!("pool \"{name}\": making its channel: {e}"))?;
+        let pool = Pool::new(definition).map_err(|e| format!("pool \"{name}\": making its channel: {e}"))?;
         let index = self.pools.len();
         self.pools.push(pool);
         self.pool_names.insert(name.clone(), index);
@@ -41,14 +39,10 @@ impl Master {
         self.runs.add_pool();
         self.choose_default_pool();
         info!(self.log, "a pool has been added"; "pool" => &name);
+        self.open_outlets(index).map_err(|e| format!("pool \"{name}\": opening its output: {e}"))?;
         self.keep_orders(index);
         self.load(index);
         Ok(())
-    }
-
-    fn pool_outlets(&self, definition: &processfile::Pool) -> Result<Outlets, String> {
-        Outlets::open(&definition.name, definition.output, &self.options.dirs.logs())
-            .map_err(|e| format!("pool \"{}\": opening its output: {e}", definition.name))
     }
 
     fn choose_default_pool(&mut self) {

@@ -46,7 +46,8 @@ impl Master {
         let Some(ready) = self.apps.entry_of(id).map(|entry| entry.app.ready.clone()) else { return };
         let Some(seq) = self.runs.live(slot).map(|live| live.seq) else { return };
         match ready {
-            Ready::Started | Ready::Notify | Ready::Log(_) => {}
+            Ready::Started | Ready::Notify => {}
+            Ready::Log(pattern) => self.await_ready_line(id, &pattern),
             Ready::After(time) => {
                 self.timers.after(time, Timer::Ready { slot, seq });
             }

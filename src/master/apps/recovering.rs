@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::rc::Rc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use slog::{error, info, warn};
 
@@ -14,8 +15,15 @@ use crate::journal::RecordRef;
 use crate::processfile::{self, App};
 use crate::sys::clock::monotonic_ns;
 use crate::table::Record;
-use crate::wire::apps::WorkerState;
+use crate::wire::apps::{LastExit, WorkerState};
 use crate::workers::{Event, Life, Policy, SavedLife};
+
+/// What a master that follows has to know of a worker beside its process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in super::super) struct Note {
+    life: SavedLife,
+    last_exit: Option<LastExit<'static>>,
+}
 
 /// What a worker leaves in the journal: its id there is no run's.
 fn note_id(id: u32) -> String {
@@ -85,7 +93,7 @@ impl Master {
     }
 
     /// Nothing of it is to be known any more.
-    pub(super) fn forget_worker(&mut self, id: u32, _worker: &Worker) {
+    pub(super) fn forget_worker(&mut self, id: u32) {
         self.journal.append(RecordRef::Freed { id: &note_id(id) });
     }
 
@@ -123,10 +131,11 @@ impl Master {
             if !self.apps.entries.contains_key(&w.app) {
                 continue;
             }
-            let note: Option<SavedLife> =
+            let note: Option<Note> =
                 notes.remove(&note_id(w.id)).filter(|_| restart).and_then(|note| serde_json::from_str(note.get()).ok());
-            let life = note.as_ref().map_or_else(Life::new, |note| Life::restore(note, None, now));
+            let life = note.as_ref().map_or_else(Life::new, |note| Life::restore(&note.life, None, now));
             let mut worker = Worker::new(w.app.into(), w.instance, life);
+            worker.last_exit = note.as_ref().and_then(|note| note.last_exit.clone()).map(Box::new);
             worker.note = note.map(Box::new);
             worker.revive = w.wanted;
             self.apps.workers.insert(w.id, worker);
@@ -147,7 +156,7 @@ impl Master {
             return Some(id);
         }
         let now = monotonic_ns();
-        let note = worker.note.take().map_or_else(|| worker.life.save(now), |note| *note);
+        let note = worker.note.take().map_or_else(|| worker.life.save(now), |note| note.life);
         worker.life = Life::restore(&note, Some(row.started_mono.max(1)), now);
         worker.shown = worker.life.state();
         worker.slot = Some(row.slot);
@@ -168,10 +177,14 @@ impl Master {
             worker.note = None;
             match worker.life.state() {
                 WorkerState::Stopped if revive => self.tell_worker(id, Event::Start),
-                WorkerState::Backoff | WorkerState::Running | WorkerState::Stopping => {
+                WorkerState::Backoff | WorkerState::Running | WorkerState::Ready | WorkerState::Stopping => {
                     let wake_at = worker.life.wake_at();
                     worker.timer = wake_at.map(|at| self.timers.at(at, super::super::timers::Timer::Worker(id)));
                     let (state, slot) = (worker.life.state(), worker.slot);
+                    // Its pipes are taken over; what it writes goes on to its files.
+                    if let Err(e) = self.worker_stdio(id) {
+                        error!(self.log, "a worker's output cannot be taken over"; "worker" => id, "error" => %e);
+                    }
                     match (state, slot) {
                         (WorkerState::Stopping, _) => self.stop_worker(id),
                         (WorkerState::Running, Some(slot)) => self.await_ready(id, slot),
@@ -188,5 +201,6 @@ impl Master {
 }
 
 fn note(worker: &Worker) -> Option<Box<RawValue>> {
-    RawValue::from_string(serde_json::to_string(&worker.life.save(monotonic_ns())).ok()?).ok()
+    let note = Note { life: worker.life.save(monotonic_ns()), last_exit: worker.last_exit.as_deref().cloned() };
+    serde_json::value::to_raw_value(&note).ok()
 }

@@ -12,11 +12,13 @@ use super::super::runs::Live;
 use super::identity;
 use crate::processfile::{App, Program as What, Ready, entry_allowed};
 use crate::sys::clock::{monotonic_ns, wall_ns};
+use crate::sys::reap::How;
 use crate::sys::spawn::{Limit, Program, spawn};
 use crate::table::{Claim, ExitEntry};
+use crate::wire::apps::LastExit;
 use crate::wire::request::Run as Request;
 use crate::wire::signal::signal_name;
-use crate::wire::status::State;
+use crate::wire::status::{State, Timestamp};
 use crate::workers::{Event, environment};
 
 const SIGKILL: i32 = 9;
@@ -29,15 +31,8 @@ impl Master {
         if !starting || worker.slot.is_some() || self.stopping() {
             return;
         }
-        let Some(entry) = self.apps.entries.get(&*worker.app) else { return };
-        let app = Rc::clone(&entry.app);
-        if let Some(missing) = app.depends_on.iter().find(|name| !self.is_up(name)) {
-            return self.hold_worker(id, format!("waits for \"{missing}\""));
-        }
-        if let What::Pool { pool, .. } = &app.program
-            && self.pool_index(pool).is_some_and(|i| self.pools[i].current().is_none() && !self.pools[i].down)
-        {
-            return self.hold_worker(id, format!("waits for pool \"{pool}\""));
+        if let Some(why) = self.waits_for(id) {
+            return self.hold_worker(id, why);
         }
         if let Err(why) = self.start_process(id) {
             self.tell_worker(id, Event::SpawnFailed(&why));
@@ -67,6 +62,17 @@ impl Master {
             What::Pool { pool, .. } => self.pool_index(pool),
             What::Exec { .. } => None,
         }
+    }
+
+    /// What has to be there before that worker can be started: an app it depends on, its pool.
+    pub(super) fn waits_for(&self, id: u32) -> Option<String> {
+        let app = &self.apps.entry_of(id)?.app;
+        if let Some(missing) = app.depends_on.iter().find(|name| !self.is_up(name)) {
+            return Some(format!("waits for \"{missing}\""));
+        }
+        let index = self.pool_of_worker(id)?;
+        let pool = &self.pools[index];
+        (pool.current().is_none() && !pool.down).then(|| format!("waits for pool \"{}\"", pool.definition.name))
     }
 
     fn hold_worker(&mut self, id: u32, why: String) {
@@ -167,7 +173,6 @@ impl Master {
             listen_pid: !sockets.is_empty(),
             pid_to: Some(self.table.pid_word(slot)),
             sibling: true,
-            ..Program::default()
         };
         let spawned = spawn(&program);
         drop(program);
@@ -293,15 +298,31 @@ impl Master {
             return self.successor_failed(id, &format!("the new process ended before it was ready ({})", how(exit)));
         }
         let Some(worker) = self.apps.workers.get_mut(&id).filter(|_| own) else { return };
-        worker.last_exit = Some(Box::new(*exit));
+        worker.last_exit = Some(Box::new(last_exit(exit)));
         info!(self.log, "a worker has ended"; "app" => &*worker.app, "instance" => worker.instance, "pid" => exit.pid, "how" => how(exit));
+        self.worker_event(id, Some(exit));
         self.tell_worker(id, Event::Exited(exit.how));
+    }
+}
+
+/// As it is told.
+fn last_exit(exit: &ExitEntry) -> LastExit<'static> {
+    let (exit_code, signal) = match exit.how {
+        How::Exited(code) => (Some(code), None),
+        How::Killed(n) | How::Dumped(n) => (None, Some(n)),
+    };
+    LastExit {
+        pid: exit.pid,
+        exit_code,
+        signal,
+        signal_name: signal.and_then(signal_name).map(Into::into),
+        core_dumped: matches!(exit.how, How::Dumped(_)),
+        at: Timestamp(exit.at),
     }
 }
 
 /// `exit code 3`, `SIGSEGV (core dumped)`.
 pub(super) fn how(exit: &ExitEntry) -> String {
-    use crate::sys::reap::How;
     match exit.how {
         How::Exited(code) => format!("exit code {code}"),
         How::Killed(n) => signal_name(n).map_or_else(|| format!("signal {n}"), str::to_owned),

@@ -10,10 +10,10 @@ use super::{Pending, Until};
 use crate::processfile::{Program, Ready};
 use crate::sys::clock::{monotonic_ns, wall_ns};
 use crate::sys::reap::How;
-use crate::wire::apps::{Described, LastExit, WorkerInfo, WorkerState, Workers};
+use crate::table::ExitEntry;
+use crate::wire::apps::{Described, Event as WorkerEvent, WorkerInfo, WorkerState, Workers};
 use crate::wire::request::Targets;
 use crate::wire::rpc::RpcError;
-use crate::wire::signal::signal_name;
 use crate::wire::status::Timestamp;
 use crate::workers::{Named, find};
 
@@ -30,7 +30,7 @@ impl Master {
                 namespace: self.apps.entries.get(&*worker.app).map_or("", |entry| &entry.app.namespace),
             })
             .collect();
-        find(&targets.0, &named).map_err(RpcError::app_not_found)
+        find(targets, &named).map_err(RpcError::app_not_found)
     }
 
     /// A worker as it is now.
@@ -64,25 +64,9 @@ impl Master {
                 .wake_at()
                 .filter(|_| state == WorkerState::Backoff)
                 .map(|at| Timestamp(wall_ns() + at.saturating_sub(now))),
-            last_exit: worker.last_exit.as_ref().map(|exit| {
-                let signal = match exit.how {
-                    How::Exited(_) => None,
-                    How::Killed(n) | How::Dumped(n) => Some(n),
-                };
-                LastExit {
-                    pid: exit.pid,
-                    exit_code: match exit.how {
-                        How::Exited(code) => Some(code),
-                        _ => None,
-                    },
-                    signal,
-                    signal_name: signal.and_then(signal_name).map(Cow::Borrowed),
-                    core_dumped: matches!(exit.how, How::Dumped(_)),
-                    at: Timestamp(exit.at),
-                }
-            }),
+            last_exit: worker.last_exit.as_deref().cloned(),
             reason: worker.waits_for.as_deref().or(life.reason()).map(Cow::Borrowed),
-            stderr_tail: self.stderr_tail(id),
+            stderr_tail: if state == WorkerState::Fatal { self.stderr_tail(id) } else { Vec::new() },
             script: Cow::Borrowed(script),
             interpreter: interpreter.map(|word| Cow::Borrowed(word.as_str())),
             pool: pool.map(|pool| Cow::Borrowed(pool.as_str())),
@@ -95,6 +79,33 @@ impl Master {
             cwd: app.cwd.to_string_lossy(),
             log_lost: self.log_lost(id),
         })
+    }
+
+    /// Tells those who want to know that a worker's state is another one, or that its process has ended.
+    pub(super) fn worker_event(&mut self, id: u32, exit: Option<&ExitEntry>) {
+        if self.subscriptions.is_empty() {
+            return;
+        }
+        let Some(worker) = self.apps.workers.get(&id) else { return };
+        let namespace = self.apps.entries.get(&*worker.app).map(|entry| entry.app.namespace.clone());
+        let (exit_code, signal) = match exit.map(|exit| exit.how) {
+            Some(How::Exited(code)) => (Some(code), None),
+            Some(How::Killed(n) | How::Dumped(n)) => (None, Some(n)),
+            None => (None, None),
+        };
+        let event = WorkerEvent {
+            kind: if exit.is_some() { "exit" } else { "state" }.into(),
+            at: Timestamp(wall_ns()),
+            name: worker.app.to_string().into(),
+            worker: Some(id),
+            run: None,
+            state: exit.is_none().then(|| worker.life.state().as_str().into()),
+            pid: exit.map(|exit| exit.pid).or(worker.process.map(|(pid, _)| pid)),
+            exit_code,
+            signal,
+            reason: worker.life.reason().filter(|_| exit.is_none()).map(|why| why.to_owned().into()),
+        };
+        self.notify_event(&event, namespace.as_deref());
     }
 
     /// Answers with these workers as they are.

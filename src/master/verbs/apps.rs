@@ -2,7 +2,7 @@
 
 use super::super::Master;
 use super::super::runs::Asker;
-use crate::wire::request::{Apps, Targets};
+use crate::wire::request::{Apps, Target, Targets};
 use crate::wire::rpc::RpcError;
 
 pub(super) fn obey(master: &mut Master, asker: Asker, request: Apps) {
@@ -12,7 +12,7 @@ pub(super) fn obey(master: &mut Master, asker: Asker, request: Apps) {
     }
     match request {
         Apps::List { target } => {
-            let all = target.unwrap_or_else(|| Targets(vec!["all".to_owned()]));
+            let all = target.unwrap_or_else(|| Targets(vec![Target::All]));
             with(master, asker, &all, |master, asker, ids| master.answer_workers(asker, &ids));
         }
         Apps::Describe { target } => with(master, asker, &target, |master, asker, ids| master.describe(asker, &ids)),
@@ -42,18 +42,17 @@ pub(super) fn obey(master: &mut Master, asker: Asker, request: Apps) {
         Apps::Scale { name, to } => master.scale(asker, &name, &to),
         Apps::Save => {
             master.save_list();
-            let all = Targets(vec!["all".to_owned()]);
+            let all = Targets(vec![Target::All]);
             with(master, asker, &all, Master::answer_when_saved);
         }
         Apps::Resurrect => master.resurrect_apps(asker),
     }
 }
 
-/// Does it with the workers that are meant. `all` of none is none, anything else of none an error.
+/// Does it with the workers that are meant.
 fn with(master: &mut Master, asker: Asker, targets: &Targets, act: impl FnOnce(&mut Master, Asker, Vec<u32>)) {
     match master.workers_of(targets) {
         Ok(ids) => act(master, asker, ids),
-        Err(_) if targets.0 == ["all"] => act(master, asker, Vec::new()),
         Err(e) => master.refuse(asker, &e),
     }
 }

@@ -2,10 +2,12 @@
 
 mod apps;
 mod auth;
+mod events;
 mod free;
 mod info;
 mod kill;
 mod list;
+mod logs;
 pub(super) mod phprocksyd;
 mod pools;
 mod reload;
@@ -38,6 +40,10 @@ pub(super) fn obey(master: &mut Master, asker: Asker, method: Method) {
         Method::Shutdown => shutdown::obey(master, asker),
         Method::Auth { token } => auth::obey(master, asker, &token),
         Method::Apps(request) => apps::obey(master, asker, request),
+        Method::AppsLogs(wanted) => logs::obey(master, asker, wanted),
+        Method::AppsFlush { targets } => logs::flush(master, asker, targets),
+        Method::AppsReopen => logs::reopen(master, asker),
+        Method::EventsSubscribe(filter) => events::obey(master, asker, filter),
     }
 }
 

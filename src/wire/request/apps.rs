@@ -1,22 +1,14 @@
 //! The methods about apps, `apps.…`.
 
+use super::Targets;
 use super::shapes::required;
 use crate::wire::params::{Params, UniqueMap, params, read};
 use crate::wire::rpc::RpcError;
 use crate::wire::signal::de_signal;
-use serde::de::{self, Deserializer, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
-
-/// The most targets of one request.
-const MAX_TARGETS: usize = 10_000;
-
-/// Which workers are meant: ids, names, namespaces, `all`, `/regex/`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Targets(pub Vec<String>);
 
 /// A request about apps.
 #[derive(Debug, Clone)]
@@ -174,34 +166,5 @@ impl Apps {
             "resurrect" => read::<Nothing>(raw).map(|_| Apps::Resurrect),
             _ => return None,
         })
-    }
-}
-
-impl<'de> Deserialize<'de> for Targets {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OneOrMore;
-        impl<'de> Visitor<'de> for OneOrMore {
-            type Value = Targets;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an id, a name, a namespace, \"all\", \"/regex/\", or a list of them")
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Targets, E> {
-                Ok(Targets(vec![text.to_owned()]))
-            }
-            fn visit_u64<E: de::Error>(self, id: u64) -> Result<Targets, E> {
-                Ok(Targets(vec![id.to_string()]))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Targets, A::Error> {
-                let mut all = Vec::new();
-                while let Some(Targets(mut one)) = items.next_element()? {
-                    all.append(&mut one);
-                    if all.len() > MAX_TARGETS {
-                        return Err(de::Error::custom("too many targets"));
-                    }
-                }
-                Ok(Targets(all))
-            }
-        }
-        deserializer.deserialize_any(OneOrMore)
     }
 }

@@ -2,10 +2,10 @@
 
 use super::apps::Apps;
 use super::shapes::{
-    AuthParams, ById, KillParams, Nothing, ReloadParams, RunParams, RunsParams, WaitParams, pool_name, required,
-    required_id,
+    AuthParams, ById, FlushParams, KillParams, LogsParams, Nothing, ReloadParams, RunParams, RunsParams,
+    SubscribeParams, WaitParams, pool_name, required, required_id,
 };
-use super::{Run, RunsFilter};
+use super::{EventFilter, LogsWanted, Run, RunsFilter, Targets};
 use crate::wire::info::Role;
 use crate::wire::params::read;
 use crate::wire::rpc::RpcError;
@@ -44,6 +44,14 @@ pub enum Method {
     Auth { token: String },
     /// About apps.
     Apps(Apps),
+    /// The last lines of logs, and those that follow.
+    AppsLogs(LogsWanted),
+    /// Log files become empty.
+    AppsFlush { targets: Option<Targets> },
+    /// Log files are opened anew by their names.
+    AppsReopen,
+    /// Be told of what happens.
+    EventsSubscribe(EventFilter),
 }
 
 impl Method {
@@ -64,6 +72,10 @@ impl Method {
             Method::Shutdown => "shutdown",
             Method::Auth { .. } => "auth",
             Method::Apps(apps) => apps.name(),
+            Method::AppsLogs(_) => "apps.logs",
+            Method::AppsFlush { .. } => "apps.flush",
+            Method::AppsReopen => "apps.reopen",
+            Method::EventsSubscribe(_) => "events.subscribe",
         }
     }
 
@@ -83,7 +95,11 @@ impl Method {
             | Method::Info
             | Method::Reload { .. }
             | Method::Shutdown
-            | Method::Apps(_) => Role::Admin,
+            | Method::Apps(_)
+            | Method::AppsLogs(_)
+            | Method::AppsFlush { .. }
+            | Method::AppsReopen
+            | Method::EventsSubscribe(_) => Role::Admin,
         }
     }
 
@@ -117,6 +133,10 @@ impl Method {
             "info" => none().map(|()| Method::Info)?,
             "shutdown" => none().map(|()| Method::Shutdown)?,
             "auth" => Method::Auth { token: required(read::<AuthParams>(raw)?.token, "token")? },
+            "apps.logs" => Method::AppsLogs(read::<LogsParams>(raw)?.validate()?),
+            "apps.flush" => Method::AppsFlush { targets: read::<FlushParams>(raw)?.target },
+            "apps.reopen" => none().map(|()| Method::AppsReopen)?,
+            "events.subscribe" => Method::EventsSubscribe(read::<SubscribeParams>(raw)?.validate()?),
             _ => {
                 let apps = name.strip_prefix("apps.").and_then(|name| Apps::parse(name, raw));
                 Method::Apps(apps.unwrap_or_else(|| Err(RpcError::unknown_method(name)))?)
@@ -126,7 +146,7 @@ impl Method {
 }
 
 /// All methods there are, for the hint beside an unknown one.
-pub const METHODS: [&str; 27] = [
+pub const METHODS: [&str; 31] = [
     "run",
     "status",
     "wait",
@@ -154,4 +174,8 @@ pub const METHODS: [&str; 27] = [
     "apps.scale",
     "apps.save",
     "apps.resurrect",
+    "apps.logs",
+    "apps.flush",
+    "apps.reopen",
+    "events.subscribe",
 ];

@@ -1,9 +1,11 @@
 //! The params of each method, and what is asked of them beyond their types.
 
+use super::{DEFAULT_LINES, EVENTS, EventFilter, LogStream, LogsWanted, MAX_LINES, Targets};
 use super::{MAX_ID, MAX_RUNS, Output, Run, RunsFilter, entry_shape, is_pool_name, is_run_id};
 use crate::wire::duration::OptDuration;
 use crate::wire::json::present;
 use crate::wire::params::{NoNul, Params, UniqueMap, params};
+use crate::wire::quote::Quoted;
 use crate::wire::rpc::RpcError;
 use crate::wire::signal::de_signal;
 use crate::wire::status::State;
@@ -37,6 +39,34 @@ params!(RunsParams { pool: Option<String>, state: Option<State>, limit: Option<u
 params!(ReloadParams { name: Option<String> });
 params!(AuthParams { token: Option<String> });
 params!(Nothing {});
+params!(LogsParams { target: Option<Targets>, lines: Option<u32>, follow: Option<bool>, stream: Option<LogStream> });
+params!(FlushParams { target: Option<Targets> });
+params!(SubscribeParams { kinds: Option<Vec<String>>, target: Option<Targets> });
+
+impl LogsParams {
+    pub(super) fn validate(self) -> Result<LogsWanted, RpcError> {
+        if self.lines.is_some_and(|lines| lines > MAX_LINES) {
+            return Err(RpcError::invalid_params(format!("`lines` is 0 to {MAX_LINES}")));
+        }
+        Ok(LogsWanted {
+            targets: self.target,
+            lines: self.lines.unwrap_or(DEFAULT_LINES),
+            follow: self.follow.unwrap_or(false),
+            stream: self.stream,
+        })
+    }
+}
+
+impl SubscribeParams {
+    pub(super) fn validate(self) -> Result<EventFilter, RpcError> {
+        let unknown = self.kinds.iter().flatten().find(|kind| !EVENTS.contains(&kind.as_str()));
+        if let Some(kind) = unknown {
+            let text = format!("`kinds`: there are no events {}, only {}", Quoted(kind), EVENTS.join(", "));
+            return Err(RpcError::invalid_params(text));
+        }
+        Ok(EventFilter { kinds: self.kinds, targets: self.target })
+    }
+}
 
 impl RunParams {
     pub(super) fn validate(self) -> Result<Run, RpcError> {

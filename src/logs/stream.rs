@@ -1,0 +1,236 @@
+//! One pipe's worth of output: from what is read to what is written.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+
+use super::date::Date;
+use super::file::{FileConfig, LogFile};
+use super::files::Files;
+use super::json::Object;
+use super::lines::{End, Lines};
+use super::recent::Recent;
+use crate::processfile::Format;
+use crate::wire::status::Timestamp;
+
+/// Which of the two streams of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+impl Kind {
+    /// The word of the protocol and of JSON logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Out => "out",
+            Kind::Err => "err",
+        }
+    }
+}
+
+/// What is to become of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamConfig {
+    /// Of the app or pool.
+    pub name: Rc<str>,
+    /// The app's; None for a pool.
+    pub namespace: Option<Rc<str>>,
+    /// The worker's id; None for a pool.
+    pub worker: Option<u32>,
+    /// Which of the two.
+    pub kind: Kind,
+    /// How lines are written.
+    pub format: Format,
+    /// A strftime(3) pattern before each line.
+    pub date: Option<String>,
+    /// Where they go; none: nowhere.
+    pub files: Vec<FileConfig>,
+    /// Its last lines are kept in memory.
+    pub recent: bool,
+}
+
+/// A stream.
+#[derive(Debug)]
+pub struct Stream {
+    /// Of the app or pool.
+    pub name: Rc<str>,
+    /// The app's.
+    pub namespace: Option<Rc<str>>,
+    /// The worker's id.
+    pub worker: Option<u32>,
+    /// Which of the two.
+    pub kind: Kind,
+    format: Format,
+    date: Option<Box<Date>>,
+    files: Vec<Rc<RefCell<LogFile>>>,
+    keeps_recent: bool,
+    recent: Option<Box<Recent>>,
+    lines: Lines,
+    /// The latest that was written did not end its line.
+    mid_line: bool,
+    watched: Option<Lines>,
+    lost: u64,
+}
+
+impl Stream {
+    /// Opens what `config` names.
+    pub fn open(config: &StreamConfig, files: &mut Files) -> io::Result<Stream> {
+        let mut stream = Stream {
+            name: config.name.clone(),
+            namespace: config.namespace.clone(),
+            worker: config.worker,
+            kind: config.kind,
+            format: config.format,
+            date: None,
+            files: Vec::new(),
+            keeps_recent: config.recent,
+            recent: None,
+            lines: Lines::default(),
+            mid_line: false,
+            watched: None,
+            lost: 0,
+        };
+        stream.configure(config, files)?;
+        Ok(stream)
+    }
+
+    /// Another form, or other files, from now on. After an error all is as before.
+    pub fn configure(&mut self, config: &StreamConfig, files: &mut Files) -> io::Result<()> {
+        let opened = config.files.iter().map(|file| files.open(file.clone())).collect::<io::Result<_>>()?;
+        self.flush(0, &mut Vec::new());
+        self.files = opened;
+        self.namespace = config.namespace.clone();
+        (self.worker, self.format, self.keeps_recent) = (config.worker, config.format, config.recent);
+        if self.date.as_deref().map(Date::pattern) != config.date.as_deref() {
+            self.date = config.date.as_deref().map(|pattern| Box::new(Date::new(pattern)));
+        }
+        Ok(())
+    }
+
+    /// Takes what was read at `wall` (ns since 1970). `scratch` is empty before and after.
+    pub fn push(&mut self, bytes: &[u8], wall: u64, scratch: &mut Vec<u8>) {
+        if self.keeps_recent {
+            self.recent.get_or_insert_default().push(bytes);
+        }
+        if self.files.is_empty() || bytes.is_empty() {
+            return;
+        }
+        let continues = self.mid_line;
+        if self.is_held() {
+            let mut lines = std::mem::take(&mut self.lines);
+            lines.push(bytes, |piece, end| self.piece(piece, end, wall, scratch));
+            self.lines = lines;
+        } else if self.date.is_some() {
+            for line in bytes.split_inclusive(|b| *b == b'\n') {
+                match line.strip_suffix(b"\n") {
+                    Some(line) => self.piece(line, End::Newline, wall, scratch),
+                    None => self.piece(line, End::Open, wall, scratch),
+                }
+            }
+        } else {
+            self.mid_line = bytes.last() != Some(&b'\n');
+            return self.write(bytes, continues);
+        }
+        self.write(scratch, continues);
+        scratch.clear();
+    }
+
+    /// Writes down a line that has begun and does not end.
+    pub fn flush(&mut self, wall: u64, scratch: &mut Vec<u8>) {
+        let continues = self.mid_line;
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.flush(|piece, end| self.piece(piece, end, wall, scratch));
+        self.write(scratch, continues);
+        scratch.clear();
+    }
+
+    /// Whoever wrote there has ended: what comes next begins a new line.
+    pub fn end(&mut self, wall: u64, scratch: &mut Vec<u8>) {
+        self.flush(wall, scratch);
+        self.mid_line = false;
+    }
+
+    /// Whether a line has begun that is not in the files yet.
+    pub fn holds(&self) -> bool {
+        self.lines.is_open()
+    }
+
+    /// Somebody wants its lines from now on, or does not any more.
+    pub fn watch(&mut self, wanted: bool) {
+        match (&self.watched, wanted) {
+            (None, true) => self.watched = Some(Lines::default()),
+            (Some(_), false) => self.watched = None,
+            _ => {}
+        }
+    }
+
+    /// If somebody wants them: gives the lines in what was read. The longest have several pieces.
+    pub fn watched(&mut self, bytes: &[u8], mut each: impl FnMut(&[u8])) {
+        if let Some(lines) = &mut self.watched {
+            lines.push(bytes, |piece, _| each(piece));
+        }
+    }
+
+    /// The same, for a line that does not end.
+    pub fn watched_end(&mut self, mut each: impl FnMut(&[u8])) {
+        if let Some(lines) = &mut self.watched {
+            lines.flush(|piece, _| each(piece));
+        }
+    }
+
+    /// The last lines, if they are kept.
+    pub fn recent(&self) -> Vec<String> {
+        self.recent.as_ref().map(|recent| recent.lines()).unwrap_or_default()
+    }
+
+    /// Bytes of its output that could not be written. With several files, that of the one where it was most.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// The files.
+    pub fn files(&self) -> &[Rc<RefCell<LogFile>>] {
+        &self.files
+    }
+
+    /// Lines wait for their end where others write to the same file, or the form needs all of them.
+    fn is_held(&self) -> bool {
+        self.format == Format::Json || self.lines.is_open() || self.files.iter().any(|file| Rc::strong_count(file) > 1)
+    }
+
+    fn piece(&mut self, piece: &[u8], end: End, wall: u64, out: &mut Vec<u8>) {
+        if self.format == Format::Json {
+            let timestamp = match &mut self.date {
+                Some(date) => date.at(wall).into(),
+                None => Timestamp(wall).to_string().into(),
+            };
+            let (kind, process_id, partial) = (self.kind.as_str(), self.worker, end == End::Open);
+            let message = String::from_utf8_lossy(piece);
+            Object { timestamp, kind, app_name: &self.name, process_id, message, partial }.write(out);
+            return;
+        }
+        if let Some(date) = self.date.as_mut().filter(|_| !self.mid_line) {
+            out.extend_from_slice(date.at(wall).as_bytes());
+            out.extend_from_slice(b": ");
+        }
+        out.extend_from_slice(piece);
+        self.mid_line = end == End::Open;
+        if end == End::Newline {
+            out.push(b'\n');
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8], continues: bool) {
+        if !bytes.is_empty() {
+            let lost = self.files.iter().map(|file| file.borrow_mut().write(bytes, continues)).max();
+            self.lost += lost.unwrap_or(0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,335 @@
+//! The pipes that output comes through: one a stream of each pool and worker, from its writers to the log files.
+//!
+//! The reading end is with the keeper under `log/NAME/N/out` before anybody can write, so that nobody gets EPIPE and
+//! nothing unread is lost when a master ends; the next one goes on reading. A writing end is opened for each process
+//! that is to have one; when the last of them has gone the pipe is at its end, and stays for the next process.
+//!
+//! A stream has its share of each turn. A writer that is faster than the disk finds its pipe full, and waits.
+//! What a run wrote before its exit is in the pipe before the exit is in the ring, and so read in the same turn, before
+//! the exit is told.
+
+mod awaited;
+mod keys;
+mod outlets;
+mod show;
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::{self, PipeReader, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Token};
+use regex::Regex;
+use slog::{error, info, warn};
+
+pub use keys::StreamKey;
+
+use super::Master;
+use super::sources::Source;
+use super::timers::Timer;
+use crate::logs::{Files, Notice, Stream, StreamConfig};
+use crate::sys::clock::{monotonic_ns, wall_ns};
+use crate::sys::logfile;
+use crate::sys::seqpacket::set_nonblocking;
+use crate::wire::control::ToKeeper;
+
+/// What one read takes at most, in bytes: as much as a pipe holds unless somebody has made it larger.
+const READ: usize = 64 * 1024;
+/// What one stream may have read of it in one turn, in bytes: more than a pipe holds, so that what was there at the
+/// beginning of the turn has been read at its end.
+const SHARE: usize = 4 * READ;
+/// What is read of one stream when the daemon ends, in bytes.
+const LAST: usize = 1 << 20;
+/// A line that has begun and gets no further for this long is written as it is.
+const OPEN_LINE: Duration = Duration::from_millis(500);
+
+/// One stream's pipe.
+#[derive(Debug)]
+pub struct LogPipe {
+    key: StreamKey,
+    reading: PipeReader,
+    /// None: what comes is of nobody who is known any more, and goes nowhere.
+    stream: Option<Stream>,
+    /// It goes when it is at its end.
+    closing: bool,
+    /// It is among those with an open line; when that got further last, ns monotonic.
+    open_line: Option<u64>,
+    /// A line with this is waited for.
+    awaited: Option<Box<Regex>>,
+}
+
+/// All of them, and their files.
+#[derive(Debug, Default)]
+pub struct Logs {
+    files: Files,
+    pipes: BTreeMap<StreamKey, Token>,
+    /// Those of a former master's, until somebody asks for them.
+    former: BTreeMap<StreamKey, OwnedFd>,
+    again: Vec<Token>,
+    open_lines: Vec<Token>,
+    buffer: Vec<u8>,
+    scratch: Vec<u8>,
+    /// Streams in which a line has come that was waited for.
+    matched: Vec<StreamKey>,
+}
+
+impl Logs {
+    /// Those that have had their share of the turn before.
+    pub fn take_again(&mut self) -> Vec<Token> {
+        std::mem::take(&mut self.again)
+    }
+
+    /// Whether there are such.
+    pub fn has_more(&self) -> bool {
+        !self.again.is_empty()
+    }
+}
+
+impl Master {
+    /// A writing end for a process whose output is that stream. The pipe is made, taken over from a former master, or
+    /// the same as before; what `config` says holds from now on. `owner` may open it by the name of a standard stream.
+    pub(super) fn open_stream(
+        &mut self,
+        key: &StreamKey,
+        config: &StreamConfig,
+        owner: Option<u32>,
+    ) -> io::Result<OwnedFd> {
+        let there = self.logs.pipes.get(key).copied();
+        if let Some(pipe) = there.and_then(|token| self.sources.log(token)) {
+            pipe.closing = false;
+            match &mut pipe.stream {
+                Some(stream) => {
+                    stream.configure(config, &mut self.logs.files)?;
+                    if key.instance.is_some() {
+                        // Another process follows; the one before may not have ended its line.
+                        stream.end(wall_ns(), &mut self.logs.scratch);
+                    }
+                }
+                None => pipe.stream = Some(Stream::open(config, &mut self.logs.files)?),
+            }
+            if let Some(uid) = owner {
+                logfile::give_to(pipe.reading.as_fd(), uid)?;
+            }
+            let writing = logfile::writing_end(pipe.reading.as_fd())?;
+            there.into_iter().for_each(|token| self.watch_stream(token));
+            return Ok(writing);
+        }
+        let stream = Stream::open(config, &mut self.logs.files)?;
+        let reading = match self.logs.former.remove(key) {
+            Some(fd) => PipeReader::from(fd),
+            None => {
+                let (reading, _) = io::pipe()?;
+                set_nonblocking(reading.as_fd())?;
+                let message = ToKeeper::Store(key.store_name());
+                super::keeping::keep(&self.keeper, &message, Some(reading.as_fd()), &self.log);
+                reading
+            }
+        };
+        if let Some(uid) = owner {
+            logfile::give_to(reading.as_fd(), uid)?;
+        }
+        let writing = logfile::writing_end(reading.as_fd())?;
+        let token = self.watch_pipe(key, reading, Some(stream))?;
+        self.watch_stream(token);
+        Ok(writing)
+    }
+
+    fn watch_pipe(&mut self, key: &StreamKey, reading: PipeReader, stream: Option<Stream>) -> io::Result<Token> {
+        let fd = reading.as_raw_fd();
+        let closing = stream.is_none();
+        let pipe = LogPipe { key: key.clone(), reading, stream, closing, open_line: None, awaited: None };
+        let token = self.sources.add(Source::Log(Box::new(pipe)));
+        if let Err(e) = self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE) {
+            self.sources.remove(token);
+            return Err(e);
+        }
+        self.logs.pipes.insert(key.clone(), token);
+        Ok(token)
+    }
+
+    /// Nobody is to write there any more; the pipe goes when whoever still does has ended.
+    pub(super) fn close_stream(&mut self, key: &StreamKey) {
+        let Some(&token) = self.logs.pipes.get(key) else { return };
+        if let Some(pipe) = self.sources.log(token) {
+            pipe.closing = true;
+            self.read_log(token, true);
+        }
+    }
+
+    /// A pipe out of the keeper's store.
+    pub(super) fn adopt_log(&mut self, name: &str, fd: OwnedFd) {
+        match StreamKey::stored(name) {
+            Some(key) => drop(self.logs.former.insert(key, fd)),
+            None => self.tell_keeper(&ToKeeper::Drop(name.to_owned()), None),
+        }
+    }
+
+    /// What a former master left and nobody has asked for: read to the end, so that no writer hangs, and dropped.
+    pub(super) fn drop_former_logs(&mut self) {
+        for (key, fd) in std::mem::take(&mut self.logs.former) {
+            if let Err(e) = self.watch_pipe(&key, fd.into(), None) {
+                warn!(self.log, "a former pipe cannot be read"; "name" => key.store_name(), "error" => %e);
+                self.tell_keeper(&ToKeeper::Drop(key.store_name()), None);
+            }
+        }
+    }
+
+    /// Reads what is there, for one turn. A read that did not fill its buffer has emptied the pipe, but it does not tell
+    /// whether that is at its end: `to_end` looks.
+    pub(super) fn read_log(&mut self, token: Token, to_end: bool) {
+        if self.read_some(token, to_end, SHARE) {
+            self.logs.again.push(token);
+        }
+        self.tell_notices();
+    }
+
+    /// True: there may be more.
+    fn read_some(&mut self, token: Token, to_end: bool, share: usize) -> bool {
+        let mut buffer = std::mem::take(&mut self.logs.buffer);
+        buffer.resize(READ, 0);
+        let mut total = 0;
+        let more = loop {
+            let Some(pipe) = self.sources.log(token) else { break false };
+            match pipe.reading.read(&mut buffer) {
+                Ok(0) => {
+                    self.pipe_is_at_its_end(token);
+                    break false;
+                }
+                Ok(n) => {
+                    self.take_output(token, &buffer[..n]);
+                    total += n;
+                    if n < buffer.len() && !to_end {
+                        break false;
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break false,
+                Err(e) => {
+                    error!(self.log, "reading output"; "stream" => pipe.key.store_name(), "error" => %e);
+                    break false;
+                }
+            }
+            if total >= share {
+                break true;
+            }
+        };
+        self.logs.buffer = buffer;
+        more
+    }
+
+    fn take_output(&mut self, token: Token, bytes: &[u8]) {
+        let Some(pipe) = self.sources.log(token) else { return };
+        let Some(stream) = &mut pipe.stream else { return };
+        stream.push(bytes, wall_ns(), &mut self.logs.scratch);
+        let mut lines = Vec::new();
+        stream.watched(bytes, |line| lines.push(String::from_utf8_lossy(line).into_owned()));
+        if pipe.awaited.as_ref().is_some_and(|pattern| lines.iter().any(|line| pattern.is_match(line))) {
+            pipe.awaited = None;
+            self.logs.matched.push(pipe.key.clone());
+        }
+        if stream.holds() {
+            let listed = pipe.open_line.replace(monotonic_ns()).is_some();
+            if !listed {
+                if self.logs.open_lines.is_empty() {
+                    self.timers.after(OPEN_LINE, Timer::OpenLines);
+                }
+                self.logs.open_lines.push(token);
+            }
+        }
+        self.tell_lines(token, &lines);
+    }
+
+    fn pipe_is_at_its_end(&mut self, token: Token) {
+        let Some(pipe) = self.sources.log(token) else { return };
+        let mut lines = Vec::new();
+        if let Some(stream) = &mut pipe.stream {
+            stream.end(wall_ns(), &mut self.logs.scratch);
+            stream.watched_end(|line| lines.push(String::from_utf8_lossy(line).into_owned()));
+        }
+        let closing = pipe.closing;
+        self.tell_lines(token, &lines);
+        if closing && let Some(Source::Log(pipe)) = self.sources.remove(token) {
+            // Off the loop before it is closed: the keeper has a copy for a moment.
+            let _ = self.poll.registry().deregister(&mut SourceFd(&pipe.reading.as_raw_fd()));
+            self.logs.pipes.remove(&pipe.key);
+            self.tell_keeper(&ToKeeper::Drop(pipe.key.store_name()), None);
+        }
+    }
+
+    /// Lines that do not get any further are written as they are.
+    pub(super) fn open_lines(&mut self) {
+        let now = monotonic_ns();
+        let mut left = std::mem::take(&mut self.logs.open_lines);
+        left.retain(|token| {
+            let Some(pipe) = self.sources.log(*token) else { return false };
+            let Some(stream) = pipe.stream.as_mut().filter(|stream| stream.holds()) else {
+                pipe.open_line = None;
+                return false;
+            };
+            if pipe.open_line.is_some_and(|at| now.saturating_sub(at) < OPEN_LINE.as_nanos() as u64) {
+                return true;
+            }
+            pipe.open_line = None;
+            stream.flush(wall_ns(), &mut self.logs.scratch);
+            false
+        });
+        if !left.is_empty() {
+            self.timers.after(OPEN_LINE, Timer::OpenLines);
+        }
+        self.logs.open_lines = left;
+        self.tell_notices();
+    }
+
+    /// The daemon ends: what is there is written down.
+    pub(super) fn drain_logs(&mut self) {
+        let tokens: Vec<Token> = self.logs.pipes.values().copied().collect();
+        for token in tokens {
+            self.read_some(token, true, LAST);
+            if let Some(stream) = self.sources.log(token).and_then(|pipe| pipe.stream.as_mut()) {
+                stream.end(wall_ns(), &mut self.logs.scratch);
+            }
+        }
+        self.tell_notices();
+    }
+
+    /// Opens all files anew by their names. Returns how many there are.
+    pub(super) fn reopen_logs(&mut self) -> usize {
+        for (path, e) in self.logs.files.reopen() {
+            error!(self.log, "a log file cannot be opened anew; the old one is written on"; "file" => path.display(), "error" => %e);
+        }
+        info!(self.log, "log files opened anew");
+        self.stream_files(self.logs.pipes.values().copied().collect()).len()
+    }
+
+    /// The files of these streams, each once.
+    fn stream_files(&mut self, tokens: Vec<Token>) -> Vec<Rc<std::cell::RefCell<crate::logs::LogFile>>> {
+        let (mut seen, mut all) = (HashSet::new(), Vec::new());
+        for token in tokens {
+            let files = self.sources.log(token).and_then(|pipe| pipe.stream.as_ref()).map(Stream::files);
+            for file in files.into_iter().flatten() {
+                if seen.insert(Rc::as_ptr(file)) {
+                    all.push(file.clone());
+                }
+            }
+        }
+        all
+    }
+
+    fn tell_notices(&self) {
+        for notice in self.logs.files.notices() {
+            match notice {
+                Notice::Losing(path, why) => {
+                    error!(self.log, "output cannot be written and is lost; it is counted"; "file" => path.display(), "error" => why);
+                }
+                Notice::Recovered(path, lost) => {
+                    warn!(self.log, "output can be written again"; "file" => path.display(), "lost_bytes" => lost);
+                }
+                Notice::NotRotated(path, why) => {
+                    error!(self.log, "a log file cannot be rotated; it grows"; "file" => path.display(), "error" => why);
+                }
+            }
+        }
+    }
+}
