@@ -205,6 +205,7 @@ impl Master {
                     }
                     Some(Source::Capture(_)) => self.read_capture(token),
                     Some(Source::List) => self.list_saved(),
+                    Some(Source::Watch(_)) => self.files_changed(token),
                     Some(Source::Notify) => self.notified(),
                     Some(Source::Probe(_)) => self.probe_event(token),
                     Some(Source::Log(_)) => self.read_log(token, event.is_read_closed()),
@@ -294,6 +295,8 @@ impl Master {
             Timer::OpenLines => self.open_lines(),
             Timer::Stop => self.stop_step(),
             Timer::Worker(id) => self.tell_worker(id, Event::Due),
+            Timer::Changed(token) => self.changes_over(token),
+            Timer::Memory => self.look_at_memory(),
             Timer::Ready { slot, seq } => self.ready_timer(slot, seq),
             Timer::Successor { slot, seq } => self.successor_timer(slot, seq),
             // Only to wake us: starts are looked at in each turn.

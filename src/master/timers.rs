@@ -46,6 +46,10 @@ pub enum Timer {
     Ready { slot: u32, seq: u64 },
     /// A successor has been up for long enough, or is not ready in time.
     Successor { slot: u32, seq: u64 },
+    /// Nothing has changed for a while among the files that this watches.
+    Changed(Token),
+    /// The next look at workers' memory.
+    Memory,
     /// More workers may be started.
     Workers,
 }

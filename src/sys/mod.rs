@@ -24,3 +24,4 @@ pub mod shm;
 pub mod signals;
 pub mod spawn;
 pub mod users;
+pub mod watch;

@@ -58,6 +58,14 @@ pub fn parent_and_owner(pid: u32) -> Option<(u32, u32)> {
     Some((parent, owner))
 }
 
+/// Resident memory of a process, in bytes (field 2 of /proc/PID/statm, pages); None when there is none of that number.
+pub fn resident(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok()??;
+    Some(pages * u64::try_from(page).ok()?)
+}
+
 /// Our effective user id.
 pub fn effective_uid() -> u32 {
     nix::unistd::geteuid().as_raw()

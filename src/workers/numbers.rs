@@ -10,16 +10,8 @@ pub const MOST: u32 = 10_000;
 /// What a process gets of the caller's environment at least: without these most programs are lost.
 const LEAST: [&str; 9] = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "TERM"];
 /// Variables that were meant for us, or for one process alone.
-const OURS: [&str; 8] = [
-    "PREFORKD_MASTER",
-    "NOTIFY_SOCKET",
-    "WATCHDOG_PID",
-    "WATCHDOG_USEC",
-    "LISTEN_FDS",
-    "LISTEN_PID",
-    "LISTEN_FDNAMES",
-    "NODE_CHANNEL_FD",
-];
+const OURS: [&str; 7] =
+    ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NODE_CHANNEL_FD"];
 
 /// How many instances an app has, with so many processors.
 pub fn count(app: &App, processors: u32) -> u32 {
@@ -62,7 +54,8 @@ pub fn environment(app: &App, caller: &BTreeMap<String, String>, id: u32, instan
             Inherit::Least => LEAST.contains(&name) || name.starts_with("LC_"),
             Inherit::Names(names) => names.iter().any(|n| n == name),
         };
-        allowed && !OURS.contains(&name)
+        let ours = OURS.contains(&name) || name.starts_with("PREFORKD_") && name != "PREFORKD_DIR";
+        allowed && !ours
     };
     let mut env: BTreeMap<String, String> =
         caller.iter().filter(|(name, _)| inherited(name)).map(|(k, v)| (k.clone(), v.clone())).collect();

@@ -11,6 +11,7 @@
 mod changing;
 mod defining;
 mod list;
+mod memory;
 mod output;
 mod pools;
 mod readiness;
@@ -19,16 +20,19 @@ mod reloading;
 mod sockets;
 mod spawning;
 mod telling;
+mod watching;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use mio::Token;
 use slog::{info, warn};
 
 pub(super) use list::List;
 pub(super) use readiness::Probe;
 use recovering::Note;
+pub(super) use watching::Watched;
 
 use super::Master;
 use super::runs::Asker;
@@ -63,6 +67,10 @@ pub(super) struct Apps {
     pub stops: Vec<u32>,
     /// Slots of a former master's successors that had not taken over: they are ended after the recovery.
     pub surplus: Vec<u32>,
+    /// A look at workers' memory is due.
+    memory_watched: bool,
+    /// Sources of those whose files are watched.
+    watched: Vec<Token>,
     /// Reloads that are under way.
     pub rollouts: Vec<reloading::Rollout>,
     /// Where processes say that they are ready, once one of them needs it.
@@ -152,6 +160,8 @@ impl Apps {
             held: Vec::new(),
             stops: Vec::new(),
             surplus: Vec::new(),
+            memory_watched: false,
+            watched: Vec::new(),
             rollouts: Vec::new(),
             notify: None,
             list,

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use slog::{error, info, warn};
+use slog::{error, info};
 
 use super::super::Master;
 use super::list::{Saved, SavedApp, SavedWorker, VERSION};
@@ -36,6 +36,8 @@ impl Master {
         // What is stopped by a shutdown still is wanted.
         if !self.stopping() {
             self.apps.list.change();
+            self.watch_files();
+            self.watch_memory();
         }
     }
 
@@ -194,9 +196,8 @@ impl Master {
                 _ => {}
             }
         }
-        if !self.apps.workers.is_empty() && self.stopping() {
-            warn!(self.log, "workers are not started: the daemon is shutting down");
-        }
+        self.watch_files();
+        self.watch_memory();
     }
 }
 
