@@ -10,6 +10,7 @@ mod house;
 mod keep;
 mod kill;
 mod listing;
+mod logs;
 mod output;
 mod php;
 mod php_refusals;
