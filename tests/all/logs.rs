@@ -72,15 +72,21 @@ fn numbers(path: &Path) -> Vec<u64> {
 #[test]
 fn what_a_run_wrote_is_in_the_file_when_its_end_is_told() {
     let daemon = logging();
-    let mut client = daemon.client();
-    let mut expected = String::new();
-    for n in 0..100 {
-        let line = format!("run {n}\n");
-        expected += &line;
-        say(&mut client, &line, &line);
-        assert!(text(&file(&daemon, "app-out.log")) == expected, "{n}");
-        assert!(text(&file(&daemon, "app-error.log")) == expected, "{n}");
-    }
+    std::thread::scope(|scope| {
+        for writer in 0..4 {
+            let daemon = &daemon;
+            scope.spawn(move || {
+                let mut client = daemon.client();
+                for n in 0..100 {
+                    let line = format!("run {n} of {writer}\n");
+                    say(&mut client, &line, &line);
+                    for name in ["app-out.log", "app-error.log"] {
+                        assert!(text(&file(daemon, name)).contains(&line), "{line}");
+                    }
+                }
+            });
+        }
+    });
 }
 
 #[test]
