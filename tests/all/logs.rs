@@ -1,16 +1,13 @@
 //! Logs: what is in the files, rotation, followers fast and slow, files that others rename or that are emptied.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::cli::{code, stdout};
-use crate::house::{Client, Daemon, Setup, eventually, preforkd, processes};
+use crate::house::{Client, Daemon, Setup, eventually, machine, native, processes};
 
 const BOOT: &str = r#"
 import os, sys, time
@@ -26,7 +23,7 @@ def slowly(params):
         os.write(1, b"line %d\n" % n); time.sleep(params["pause"])
 "#;
 
-fn logging() -> Daemon {
+pub fn logging() -> Daemon {
     Setup::app("python", &[("boot.py", BOOT)], json!({"preload": "app/boot.py", "output": "log", "idle": 1})).start()
 }
 
@@ -38,7 +35,7 @@ fn text(path: &Path) -> String {
     String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
 }
 
-fn say(client: &mut Client, out: &str, err: &str) {
+pub fn say(client: &mut Client, out: &str, err: &str) {
     let ended = client.run("boot:say", json!({"out": out, "err": err}));
     assert_eq!(ended["exit_code"], 0, "{ended}");
 }
@@ -205,6 +202,30 @@ fn output_goes_on_while_masters_are_killed_and_after_the_run() {
 }
 
 #[test]
+fn the_pipe_of_a_pool_that_is_gone_is_read_to_its_end_and_dropped() {
+    let pool = |name: &str| json!({"name": name, "runtime": "native", "command": [native()], "output": "log"});
+    let daemon = Setup::empty().pool(pool("stays"), json!({})).pool(pool("goes"), json!({})).start();
+    let mut client = daemon.client();
+    // More than a pipe holds: it would hang if nobody read, and get SIGPIPE if the pipe were closed.
+    let script = "echo before; sleep 1.5; head -c 300000 /dev/zero && sleep 0.5 && echo ok > done";
+    let params = json!({"script": format!("cd {}; {script}", daemon.path().display())});
+    client.ok("run", json!({"pool": "goes", "entry": "shell", "params": params, "id": "r"}));
+    let path = file(&daemon, "goes-out.log");
+    eventually("it writes", || (text(&path) == "before\n").then_some(()));
+    fs::write(daemon.path().join("app.json"), json!({"pools": [pool("stays")]}).to_string()).unwrap();
+    let master = daemon.master();
+    processes::send(master, Signal::SIGKILL);
+    let kept = || {
+        let links = processes::fds(daemon.pid()).into_iter().map(|fd| format!("/proc/{}/fd/{fd}", daemon.pid()));
+        links.filter_map(|link| fs::read_link(link).ok()).filter(|to| to.to_string_lossy().starts_with("pipe:")).count()
+    };
+    let before = kept();
+    eventually("it has written everything", || daemon.path().join("done").exists().then_some(()));
+    eventually("its pipes are dropped", || (kept() == before - 2).then_some(()));
+    daemon.client().wait("r");
+}
+
+#[test]
 fn fault_23_what_a_grandchild_writes_after_its_run_is_logged_still() {
     let daemon = Setup::native(json!({"output": "log"})).start();
     let mut client = daemon.client();
@@ -212,6 +233,22 @@ fn fault_23_what_a_grandchild_writes_after_its_run_is_logged_still() {
     let path = file(&daemon, "fixture-out.log");
     assert_eq!(text(&path), "line 0\n");
     eventually("the grandchild's line is there", || (text(&path) == "line 0\nline 1\n").then_some(()));
+}
+
+#[test]
+fn another_user_may_open_its_standard_streams_by_name() {
+    if !machine::is_root() {
+        return machine::skipped("another_user_may_open_its_standard_streams_by_name", "needs root");
+    }
+    let job = "def say(params):\n    for n in (1, 2): print(f'line {n}', file=open(f'/proc/self/fd/{n}', 'w'))\n";
+    let keys = json!({"user": "nobody", "interpreter": ["/usr/bin/python3"], "output": "log"});
+    let setup = Setup::app("python", &[("job.py", job)], keys);
+    fs::set_permissions(setup.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let daemon = setup.start();
+    let ended = daemon.client().run("job:say", json!(null));
+    assert_eq!(ended["exit_code"], 0, "{ended}");
+    assert_eq!(text(&file(&daemon, "app-out.log")), "line 1\n");
+    assert_eq!(text(&file(&daemon, "app-error.log")), "line 2\n");
 }
 
 #[test]
@@ -234,62 +271,4 @@ fn events_are_told_to_who_asked_for_them() {
         (&event["method"], &event["params"]["kind"], &event["params"]["state"]),
         (&json!("event"), &json!("pool"), &json!("ready"))
     );
-}
-
-/// `preforkd logs WORDS`, and its lines as they come.
-fn follow(daemon: &Daemon, words: &[&str]) -> (Child, std::sync::mpsc::Receiver<String>) {
-    let mut child = Command::new("setpriv")
-        .args(["--pdeathsig", "KILL", preforkd(), "logs", "-f"])
-        .args(words)
-        .env("PREFORKD_DIR", daemon.dir())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let out = BufReader::new(child.stdout.take().unwrap());
-    let (tell, told) = std::sync::mpsc::channel();
-    std::thread::spawn(move || out.lines().map_while(Result::ok).all(|line| tell.send(line).is_ok()));
-    (child, told)
-}
-
-#[test]
-fn the_command_shows_and_follows_across_masters_and_ends_well() {
-    let daemon = logging();
-    let mut client = daemon.client();
-    say(&mut client, "one\ntwo \x1b[2J\n", "oops\n");
-    let output = daemon.cli(&["logs", "app", "--out"]);
-    assert_eq!((code(&output), stdout(&output).as_str()), (0, "app | one\napp | two \x1b[2J\n"));
-    assert_eq!(stdout(&daemon.cli(&["logs", "--lines", "1", "--out"])), "app | two \x1b[2J\n");
-    assert_eq!(stdout(&daemon.cli(&["logs", "--grep", "^o", "--nostream"])), "app | one\napp | oops\n");
-    let lines: Vec<BTreeMap<String, Value>> =
-        stdout(&daemon.cli(&["logs", "--err", "--json"])).lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    assert_eq!((&lines[0]["text"], &lines[0]["stream"], lines.len()), (&json!("oops"), &json!("err"), 1));
-    assert_eq!(code(&daemon.cli(&["logs", "nobody"])), 1);
-    assert_eq!(code(&daemon.cli(&["logs", "--grep", "("])), 2);
-    assert_eq!(stdout(&daemon.cli(&["flush", "app"])), "2 log files emptied\n");
-    assert_eq!(stdout(&daemon.cli(&["reloadLogs"])), "2 log files opened anew\n");
-
-    let (mut child, lines) = follow(&daemon, &["--out", "--lines", "0"]);
-    let next = || lines.recv_timeout(crate::house::PATIENCE).expect("a line");
-    // It has asked when it is told of something.
-    eventually("it follows", || {
-        say(&mut client, "probe\n", "");
-        lines.recv_timeout(std::time::Duration::from_millis(100)).ok()
-    });
-    processes::send(daemon.master(), Signal::SIGKILL);
-    let mut client = eventually("another master", || {
-        let mut client = Client::unix(&daemon.socket()).ok()?;
-        client.call("ping", json!({})).ok().map(|_| client)
-    });
-    eventually("it follows the next one", || {
-        client.call("run", json!({"entry": "boot:say", "params": {"out": "after\n"}, "wait": true})).ok()?;
-        let line = lines.recv_timeout(std::time::Duration::from_millis(100)).ok()?;
-        (line == "app | after").then_some(())
-    });
-    say(&mut client, "the last\n", "unseen\n");
-    while next() != "app | the last" {}
-    processes::send(child.id(), Signal::SIGINT);
-    let status = crate::house::within(crate::house::PATIENCE, "Ctrl-C ends it", || child.try_wait().unwrap());
-    assert_eq!(status.code(), Some(0));
 }

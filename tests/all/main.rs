@@ -1,6 +1,7 @@
 //! The integration tests: real daemons, real zygotes in PHP, Python and Rust. A file a subject; one binary, so that it links once.
 
 mod cli;
+mod cli_logs;
 mod cli_refusals;
 mod duplicates;
 mod exact;
