@@ -97,6 +97,14 @@ impl Client {
         Ok(())
     }
 
+    /// From now on Ctrl-C ends the connection, and what is waited for with it; whoever is given this asks whether it did.
+    pub fn end_on_interrupt(&mut self) -> Result<Interrupt, Error> {
+        let interrupt = Interrupt::install("")?;
+        interrupt.watch(self.reader.get_ref())?;
+        self.interrupt = Some(interrupt.clone());
+        Ok(interrupt)
+    }
+
     /// Calls `method` and reads its answer.
     pub fn call<P: Serialize>(&mut self, method: &str, params: &P, manner: Manner) -> Result<Answer, Error> {
         let mut line = Vec::new();
@@ -139,6 +147,32 @@ impl Client {
             pause *= 2;
             self.reconnect()?;
             repeated = true;
+        }
+    }
+
+    /// The next line that the daemon sends by itself; None at the connection's end. Waits for as long as it takes.
+    pub fn notification(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        self.set_patience(None)?;
+        let mut line = Vec::new();
+        match self.reader.read_until(b'\n', &mut line) {
+            Ok(_) if line.ends_with(b"\n") => Ok(Some(line)),
+            // A line without its end is what was under way when the master died.
+            Ok(_) | Err(_) => Ok(None),
+        }
+    }
+
+    /// A new connection, once the master that is to follow listens. Whether there is one within `patience`.
+    pub fn reconnect_within(&mut self, patience: Duration) -> Result<bool, Error> {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(interrupt) = &self.interrupt {
+                interrupt.check()?;
+            }
+            match self.reconnect() {
+                Err(Error::NoDaemon { .. }) if Instant::now() < deadline => thread::sleep(FIRST_PAUSE),
+                Err(Error::NoDaemon { .. }) => return Ok(false),
+                other => return other.map(|()| true),
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Error;
 
 /// Turns SIGINT into the end of the connection that is being read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Interrupt {
     run: String,
     shared: Arc<Shared>,
@@ -39,9 +39,14 @@ impl Interrupt {
         self.check()
     }
 
+    /// Whether Ctrl-C was pressed.
+    pub fn pressed(&self) -> bool {
+        self.shared.hit.load(Ordering::SeqCst)
+    }
+
     /// `Interrupted` once Ctrl-C was pressed.
     pub fn check(&self) -> Result<(), Error> {
-        if self.shared.hit.load(Ordering::SeqCst) {
+        if self.pressed() {
             return Err(Error::Interrupted(self.run.clone()));
         }
         Ok(())

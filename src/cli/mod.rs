@@ -10,17 +10,20 @@ mod completions;
 mod dirs;
 mod error;
 mod escape;
+mod flush;
 mod free;
 mod human;
 mod info;
 mod interrupt;
 mod kill;
 mod list;
+mod logs;
 mod outcome;
 mod params;
 mod ping;
 mod pools;
 mod reload;
+mod reopen;
 mod run;
 mod runs;
 mod schema;
@@ -95,6 +98,10 @@ enum Command {
     #[command(visible_alias = "ls")]
     List(list::List),
     Reload(reload::Reload),
+    Logs(logs::Logs),
+    Flush(flush::Flush),
+    #[command(alias = "reloadLogs")]
+    Reopen(reopen::Reopen),
     Ping(ping::Ping),
     Info(info::Info),
     Validate(validate::Validate),
@@ -134,15 +141,14 @@ pub fn parse() -> Result<Cli, clap::Error> {
 fn explain(error: clap::Error) -> clap::Error {
     use clap::error::{ContextKind, ContextValue, ErrorKind};
     match error.get(ContextKind::InvalidSubcommand) {
-        Some(ContextValue::String(verb)) if ["start", "stop", "restart", "logs"].contains(&verb.as_str()) => {
-            Cli::command().error(
+        Some(ContextValue::String(verb)) if ["start", "stop", "restart"].contains(&verb.as_str()) => Cli::command()
+            .error(
                 ErrorKind::InvalidSubcommand,
                 format!(
                     "`{verb}` is kept for long-running workers, which this version does not have; \
                      for runs see `preforkd run`, `kill` and `status`"
                 ),
-            )
-        }
+            ),
         _ => error,
     }
 }
@@ -170,6 +176,9 @@ impl Cli {
             Command::Pools(command) => command.execute(&context),
             Command::List(command) => command.execute(&context),
             Command::Reload(command) => command.execute(&context),
+            Command::Logs(command) => command.execute(&context),
+            Command::Flush(command) => command.execute(&context),
+            Command::Reopen(command) => command.execute(&context),
             Command::Ping(command) => command.execute(&context),
             Command::Info(command) => command.execute(&context),
             Command::Validate(command) => command.execute(&context),

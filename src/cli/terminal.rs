@@ -38,6 +38,15 @@ impl Terminal {
             _ => text.to_owned(),
         }
     }
+
+    /// `text` in that colour, or as it is where colours are not wanted.
+    pub fn tint(&self, hue: Hue, text: &str) -> String {
+        match hue {
+            Hue::Error => self.paint(Style::Bad, text),
+            Hue::Name(code) if self.colour => format!("\x1b[{code}m{text}\x1b[0m"),
+            Hue::Name(_) => text.to_owned(),
+        }
+    }
 }
 
 fn may_colour(no_color: Option<&OsStr>, term: Option<&OsStr>) -> bool {
@@ -69,6 +78,24 @@ impl Style {
             Style::Waiting => Some(33),
             Style::Bad => Some(31),
         }
+    }
+}
+
+/// A colour that tells names apart and means nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hue {
+    /// One of a few, always the same for the same name.
+    Name(u8),
+    /// What came on standard error.
+    Error,
+}
+
+impl Hue {
+    /// The colour of a name: blue, magenta, cyan, or one of them bright, or green. Red and yellow have a meaning.
+    pub fn of(name: &str) -> Hue {
+        const CODES: [u8; 7] = [32, 34, 35, 36, 94, 95, 96];
+        let sum = name.bytes().fold(0usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
+        Hue::Name(CODES[sum % CODES.len()])
     }
 }
 

@@ -40,7 +40,7 @@ fn dir_and_json_may_stand_before_and_after_the_subcommand() {
 
 #[test]
 fn the_verbs_of_workers_are_kept_free_and_say_so() {
-    for verb in ["start", "stop", "restart", "logs"] {
+    for verb in ["start", "stop", "restart"] {
         let error = refused(&[verb, "x"]);
         assert_eq!((error.kind(), error.exit_code()), (ErrorKind::InvalidSubcommand, 2));
         assert!(error.to_string().contains("workers"), "{error}");

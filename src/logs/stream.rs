@@ -11,6 +11,7 @@ use super::json::Object;
 use super::lines::{End, Lines};
 use super::recent::Recent;
 use crate::processfile::Format;
+use crate::sys::clock::wall_ns;
 use crate::wire::status::Timestamp;
 
 /// Which of the two streams of a process.
@@ -101,7 +102,7 @@ impl Stream {
     /// Another form, or other files, from now on. After an error all is as before.
     pub fn configure(&mut self, config: &StreamConfig, files: &mut Files) -> io::Result<()> {
         let opened = config.files.iter().map(|file| files.open(file.clone())).collect::<io::Result<_>>()?;
-        self.flush(0, &mut Vec::new());
+        self.flush(wall_ns(), &mut Vec::new());
         self.files = opened;
         self.namespace = config.namespace.clone();
         (self.worker, self.format, self.keeps_recent) = (config.worker, config.format, config.recent);

@@ -57,11 +57,6 @@ pub fn reserve(file: &File, at: u64, len: u64) -> io::Result<()> {
     Ok(nix::fcntl::posix_fallocate(file, at as i64, len as i64)?)
 }
 
-/// The same, for appending: a log.
-pub fn log_file(path: &Path) -> io::Result<File> {
-    open(path, OpenOptions::new().append(true).create(true))
-}
-
 fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let file = options
         .mode(0o600)
@@ -152,6 +147,5 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/etc/passwd", tmp.path().join("l")).unwrap();
         assert!(private_file(&tmp.path().join("l")).is_err());
-        assert!(log_file(&tmp.path().join("l")).is_err());
     }
 }

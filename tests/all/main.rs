@@ -1,6 +1,7 @@
 //! The integration tests: real daemons, real zygotes in PHP, Python and Rust. A file a subject; one binary, so that it links once.
 
 mod cli;
+mod cli_logs;
 mod cli_refusals;
 mod duplicates;
 mod exact;
@@ -10,6 +11,7 @@ mod house;
 mod keep;
 mod kill;
 mod listing;
+mod logs;
 mod output;
 mod php;
 mod php_refusals;

@@ -5,6 +5,7 @@ mod clients;
 mod clock;
 mod descriptors;
 mod directory;
+mod disks;
 mod exits;
 mod hostile;
 mod limits;
