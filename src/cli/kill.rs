@@ -37,7 +37,7 @@ struct Request<'a> {
     grace: Option<u64>,
 }
 
-fn signal(text: &str) -> Result<i32, String> {
+pub(super) fn signal(text: &str) -> Result<i32, String> {
     signal_number(text).ok_or_else(|| "expected a signal such as TERM, SIGUSR1 or 9".into())
 }
 

@@ -7,34 +7,47 @@
 mod client;
 mod columns;
 mod completions;
+mod definition;
+mod delete;
 mod dirs;
+mod env;
 mod error;
 mod escape;
 mod free;
 mod human;
 mod info;
 mod interrupt;
+mod javascript;
 mod kill;
 mod list;
 mod outcome;
 mod params;
+mod pid;
 mod ping;
 mod pools;
 mod reload;
+mod reset;
+mod restart;
 mod run;
 mod runs;
+mod save;
+mod scale;
 mod schema;
+mod send_signal;
 mod serve;
 mod shutdown;
 mod status;
+mod stop;
 mod table;
+mod targets;
 mod terminal;
 mod validate;
 mod wait;
+mod workers;
 
 use std::path::PathBuf;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use client::{Client, Manner, Nothing};
 pub use error::Error;
@@ -94,7 +107,19 @@ enum Command {
     Pools(pools::Pools),
     #[command(visible_alias = "ls")]
     List(list::List),
+    Stop(stop::Stop),
+    Restart(restart::Restart),
     Reload(reload::Reload),
+    #[command(visible_alias = "del")]
+    Delete(delete::Delete),
+    Scale(scale::Scale),
+    Reset(reset::Reset),
+    #[command(visible_alias = "sendSignal")]
+    SendSignal(send_signal::SendSignal),
+    Env(env::Env),
+    Pid(pid::Pid),
+    #[command(visible_alias = "dump")]
+    Save(save::Save),
     Ping(ping::Ping),
     Info(info::Info),
     Validate(validate::Validate),
@@ -127,24 +152,7 @@ impl Context {
 /// # Errors
 /// clap's own, which prints itself; `--help` and `--version` come this way too.
 pub fn parse() -> Result<Cli, clap::Error> {
-    Cli::try_parse().map_err(explain)
-}
-
-/// The verbs of workers are kept free for them; say so instead of guessing at a typo.
-fn explain(error: clap::Error) -> clap::Error {
-    use clap::error::{ContextKind, ContextValue, ErrorKind};
-    match error.get(ContextKind::InvalidSubcommand) {
-        Some(ContextValue::String(verb)) if ["start", "stop", "restart", "logs"].contains(&verb.as_str()) => {
-            Cli::command().error(
-                ErrorKind::InvalidSubcommand,
-                format!(
-                    "`{verb}` is kept for long-running workers, which this version does not have; \
-                     for runs see `preforkd run`, `kill` and `status`"
-                ),
-            )
-        }
-        _ => error,
-    }
+    Cli::try_parse()
 }
 
 impl Cli {
@@ -169,7 +177,16 @@ impl Cli {
             Command::Runs(command) => command.execute(&context),
             Command::Pools(command) => command.execute(&context),
             Command::List(command) => command.execute(&context),
+            Command::Stop(command) => command.execute(&context),
+            Command::Restart(command) => command.execute(&context),
             Command::Reload(command) => command.execute(&context),
+            Command::Delete(command) => command.execute(&context),
+            Command::Scale(command) => command.execute(&context),
+            Command::Reset(command) => command.execute(&context),
+            Command::SendSignal(command) => command.execute(&context),
+            Command::Env(command) => command.execute(&context),
+            Command::Pid(command) => command.execute(&context),
+            Command::Save(command) => command.execute(&context),
             Command::Ping(command) => command.execute(&context),
             Command::Info(command) => command.execute(&context),
             Command::Validate(command) => command.execute(&context),
