@@ -4,6 +4,8 @@
 //! Shared: `dirs` (which daemon), `client` (the connection), `terminal`, `escape`,
 //! `columns` and `human` (how things look). `main.rs` turns [`Error`] into exit codes.
 
+mod apply;
+mod bringup;
 mod client;
 mod columns;
 mod completions;
@@ -28,6 +30,7 @@ mod pools;
 mod reload;
 mod reset;
 mod restart;
+mod resurrect;
 mod run;
 mod runs;
 mod save;
@@ -36,6 +39,8 @@ mod schema;
 mod send_signal;
 mod serve;
 mod shutdown;
+mod start;
+mod startable;
 mod status;
 mod stop;
 mod table;
@@ -107,6 +112,7 @@ enum Command {
     Pools(pools::Pools),
     #[command(visible_alias = "ls")]
     List(list::List),
+    Start(Box<start::Start>),
     Stop(stop::Stop),
     Restart(restart::Restart),
     Reload(reload::Reload),
@@ -120,6 +126,8 @@ enum Command {
     Pid(pid::Pid),
     #[command(visible_alias = "dump")]
     Save(save::Save),
+    Resurrect(resurrect::Resurrect),
+    Apply(apply::Apply),
     Ping(ping::Ping),
     Info(info::Info),
     Validate(validate::Validate),
@@ -177,6 +185,9 @@ impl Cli {
             Command::Runs(command) => command.execute(&context),
             Command::Pools(command) => command.execute(&context),
             Command::List(command) => command.execute(&context),
+            Command::Start(command) => command.execute(&context),
+            Command::Resurrect(command) => command.execute(&context),
+            Command::Apply(command) => command.execute(&context),
             Command::Stop(command) => command.execute(&context),
             Command::Restart(command) => command.execute(&context),
             Command::Reload(command) => command.execute(&context),
