@@ -11,6 +11,7 @@ mod columns;
 mod completions;
 mod definition;
 mod delete;
+mod describe;
 mod dirs;
 mod env;
 mod error;
@@ -20,6 +21,7 @@ mod human;
 mod info;
 mod interrupt;
 mod javascript;
+mod jlist;
 mod kill;
 mod list;
 mod outcome;
@@ -76,9 +78,10 @@ With --json stdout is one JSON document: what the daemon answered, or
 Times are given as 500ms, 10s, 5m, 1h, 2d; a bare number is milliseconds.
 
 Start:  preforkd serve app.json
-Then:   preforkd run POOL ENTRY --wait";
+Then:   preforkd run POOL ENTRY --wait
+Or:     preforkd start ecosystem.json";
 
-/// Keeps your application loaded and forks a process from it for every run
+/// Keeps your application loaded and forks a process from it for every run, and keeps your workers up
 #[derive(Debug, Parser)]
 #[command(name = "preforkd", version, after_help = AFTER_HELP, arg_required_else_help = true)]
 pub struct Cli {
@@ -122,6 +125,10 @@ enum Command {
     Reset(reset::Reset),
     #[command(visible_alias = "sendSignal")]
     SendSignal(send_signal::SendSignal),
+    #[command(visible_aliases = ["show", "desc"])]
+    Describe(describe::Describe),
+    Jlist(jlist::Jlist),
+    Prettylist(jlist::Prettylist),
     Env(env::Env),
     Pid(pid::Pid),
     #[command(visible_alias = "dump")]
@@ -188,6 +195,9 @@ impl Cli {
             Command::Start(command) => command.execute(&context),
             Command::Resurrect(command) => command.execute(&context),
             Command::Apply(command) => command.execute(&context),
+            Command::Describe(command) => command.execute(&context),
+            Command::Jlist(command) => command.execute(&context),
+            Command::Prettylist(command) => command.execute(&context),
             Command::Stop(command) => command.execute(&context),
             Command::Restart(command) => command.execute(&context),
             Command::Reload(command) => command.execute(&context),
