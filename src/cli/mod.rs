@@ -43,11 +43,13 @@ mod serve;
 mod shutdown;
 mod start;
 mod startable;
+mod startup;
 mod status;
 mod stop;
 mod table;
 mod targets;
 mod terminal;
+mod unit;
 mod validate;
 mod wait;
 mod workers;
@@ -140,6 +142,8 @@ enum Command {
     Validate(validate::Validate),
     Schema(schema::Schema),
     Shutdown(shutdown::Shutdown),
+    Startup(startup::Startup),
+    Unstartup(startup::Unstartup),
     Table(table::Table),
     Completions(completions::Completions),
 }
@@ -198,6 +202,8 @@ impl Cli {
             Command::Describe(command) => command.execute(&context),
             Command::Jlist(command) => command.execute(&context),
             Command::Prettylist(command) => command.execute(&context),
+            Command::Startup(command) => command.execute(&context),
+            Command::Unstartup(command) => command.execute(&context),
             Command::Stop(command) => command.execute(&context),
             Command::Restart(command) => command.execute(&context),
             Command::Reload(command) => command.execute(&context),

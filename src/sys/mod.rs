@@ -10,6 +10,7 @@ pub mod clone;
 pub mod eventfd;
 pub mod files;
 pub mod memfd;
+pub mod notify;
 pub mod peer;
 pub mod pidfd;
 pub mod poll;
