@@ -23,4 +23,5 @@ pub mod seqpacket;
 pub mod shm;
 pub mod signals;
 pub mod spawn;
+pub mod usage;
 pub mod users;
