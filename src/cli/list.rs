@@ -1,11 +1,14 @@
-//! `preforkd list`: pools and runs at a glance.
+//! `preforkd list`: workers, pools and runs at a glance.
 
 use clap::Args;
 
 use super::terminal::write_out;
-use super::{Context, Error, Manner, Nothing, pools, runs, status};
+use super::{Context, Error, Manner, Nothing, pools, runs, status, workers};
+use crate::wire::info;
 
-/// Show pools and runs at a glance
+/// Show workers, pools and runs at a glance
+///
+/// CPU is the share of one processor over a process's whole life, memory what is resident now.
 #[derive(Debug, Args)]
 pub struct List {}
 
@@ -16,17 +19,21 @@ impl List {
             write_out(format!("{}\n", answer.result))?;
             return Ok(0);
         }
-        let list: crate::wire::info::List = answer.read()?;
-        let mut text = match list.pools.is_empty() {
-            true => "no pools\n".to_owned(),
-            false => pools::table(&context.terminal, &list.pools),
+        let list: info::List = answer.read()?;
+        let terminal = &context.terminal;
+        let workers = match list.workers.is_empty() {
+            true => "no workers\n".to_owned(),
+            false => workers::table(terminal, &list.workers, &workers::usage_of),
         };
-        text.push('\n');
-        match list.runs.is_empty() {
-            true => text.push_str("no runs\n"),
-            false => text.push_str(&runs::table(&context.terminal, &list.runs, status::now())),
-        }
-        write_out(text)?;
+        let pools = match list.pools.is_empty() {
+            true => "no pools\n".to_owned(),
+            false => pools::table(terminal, &list.pools),
+        };
+        let runs = match list.runs.is_empty() {
+            true => "no runs\n".to_owned(),
+            false => runs::table(terminal, &list.runs, status::now()),
+        };
+        write_out([workers, pools, runs].join("\n"))?;
         Ok(0)
     }
 }

@@ -4,10 +4,16 @@
 //! Shared: `dirs` (which daemon), `client` (the connection), `terminal`, `escape`,
 //! `columns` and `human` (how things look). `main.rs` turns [`Error`] into exit codes.
 
+mod apply;
+mod bringup;
 mod client;
 mod columns;
 mod completions;
+mod definition;
+mod delete;
+mod describe;
 mod dirs;
+mod env;
 mod error;
 mod escape;
 mod flush;
@@ -15,29 +21,45 @@ mod free;
 mod human;
 mod info;
 mod interrupt;
+mod javascript;
+mod jlist;
 mod kill;
 mod list;
 mod logs;
 mod outcome;
 mod params;
+mod pid;
 mod ping;
 mod pools;
 mod reload;
 mod reopen;
+mod reset;
+mod restart;
+mod resurrect;
 mod run;
 mod runs;
+mod save;
+mod scale;
 mod schema;
+mod send_signal;
 mod serve;
 mod shutdown;
+mod start;
+mod startable;
+mod startup;
 mod status;
+mod stop;
 mod table;
+mod targets;
 mod terminal;
+mod unit;
 mod validate;
 mod wait;
+mod workers;
 
 use std::path::PathBuf;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use client::{Client, Manner, Nothing};
 pub use error::Error;
@@ -61,9 +83,10 @@ With --json stdout is one JSON document: what the daemon answered, or
 Times are given as 500ms, 10s, 5m, 1h, 2d; a bare number is milliseconds.
 
 Start:  preforkd serve app.json
-Then:   preforkd run POOL ENTRY --wait";
+Then:   preforkd run POOL ENTRY --wait
+Or:     preforkd start ecosystem.json";
 
-/// Keeps your application loaded and forks a process from it for every run
+/// Keeps your application loaded and forks a process from it for every run, and keeps your workers up
 #[derive(Debug, Parser)]
 #[command(name = "preforkd", version, after_help = AFTER_HELP, arg_required_else_help = true)]
 pub struct Cli {
@@ -97,16 +120,37 @@ enum Command {
     Pools(pools::Pools),
     #[command(visible_alias = "ls")]
     List(list::List),
+    Start(Box<start::Start>),
+    Stop(stop::Stop),
+    Restart(restart::Restart),
     Reload(reload::Reload),
     Logs(logs::Logs),
     Flush(flush::Flush),
     #[command(alias = "reloadLogs")]
     Reopen(reopen::Reopen),
+    #[command(visible_alias = "del")]
+    Delete(delete::Delete),
+    Scale(scale::Scale),
+    Reset(reset::Reset),
+    #[command(visible_alias = "sendSignal")]
+    SendSignal(send_signal::SendSignal),
+    #[command(visible_aliases = ["show", "desc"])]
+    Describe(describe::Describe),
+    Jlist(jlist::Jlist),
+    Prettylist(jlist::Prettylist),
+    Env(env::Env),
+    Pid(pid::Pid),
+    #[command(visible_alias = "dump")]
+    Save(save::Save),
+    Resurrect(resurrect::Resurrect),
+    Apply(apply::Apply),
     Ping(ping::Ping),
     Info(info::Info),
     Validate(validate::Validate),
     Schema(schema::Schema),
     Shutdown(shutdown::Shutdown),
+    Startup(startup::Startup),
+    Unstartup(startup::Unstartup),
     Table(table::Table),
     Completions(completions::Completions),
 }
@@ -134,23 +178,7 @@ impl Context {
 /// # Errors
 /// clap's own, which prints itself; `--help` and `--version` come this way too.
 pub fn parse() -> Result<Cli, clap::Error> {
-    Cli::try_parse().map_err(explain)
-}
-
-/// The verbs of workers are kept free for them; say so instead of guessing at a typo.
-fn explain(error: clap::Error) -> clap::Error {
-    use clap::error::{ContextKind, ContextValue, ErrorKind};
-    match error.get(ContextKind::InvalidSubcommand) {
-        Some(ContextValue::String(verb)) if ["start", "stop", "restart"].contains(&verb.as_str()) => Cli::command()
-            .error(
-                ErrorKind::InvalidSubcommand,
-                format!(
-                    "`{verb}` is kept for long-running workers, which this version does not have; \
-                     for runs see `preforkd run`, `kill` and `status`"
-                ),
-            ),
-        _ => error,
-    }
+    Cli::try_parse()
 }
 
 impl Cli {
@@ -175,10 +203,27 @@ impl Cli {
             Command::Runs(command) => command.execute(&context),
             Command::Pools(command) => command.execute(&context),
             Command::List(command) => command.execute(&context),
+            Command::Start(command) => command.execute(&context),
+            Command::Resurrect(command) => command.execute(&context),
+            Command::Apply(command) => command.execute(&context),
+            Command::Describe(command) => command.execute(&context),
+            Command::Jlist(command) => command.execute(&context),
+            Command::Prettylist(command) => command.execute(&context),
+            Command::Startup(command) => command.execute(&context),
+            Command::Unstartup(command) => command.execute(&context),
+            Command::Stop(command) => command.execute(&context),
+            Command::Restart(command) => command.execute(&context),
             Command::Reload(command) => command.execute(&context),
             Command::Logs(command) => command.execute(&context),
             Command::Flush(command) => command.execute(&context),
             Command::Reopen(command) => command.execute(&context),
+            Command::Delete(command) => command.execute(&context),
+            Command::Scale(command) => command.execute(&context),
+            Command::Reset(command) => command.execute(&context),
+            Command::SendSignal(command) => command.execute(&context),
+            Command::Env(command) => command.execute(&context),
+            Command::Pid(command) => command.execute(&context),
+            Command::Save(command) => command.execute(&context),
             Command::Ping(command) => command.execute(&context),
             Command::Info(command) => command.execute(&context),
             Command::Validate(command) => command.execute(&context),

@@ -12,7 +12,7 @@ use super::{Context, Error, Manner, Nothing};
 /// End the daemon: no new runs, then TERM, then KILL
 ///
 /// It returns once the daemon is gone, so that another may be started.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Shutdown {
     /// Return at once
     #[arg(long)]

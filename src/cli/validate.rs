@@ -1,14 +1,13 @@
 //! `preforkd validate`: is a process file right? No daemon needed.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
 
-use super::terminal::write_out;
-use super::{Context, Error, escape};
-use crate::processfile::{self, Errors, ProcessFile};
+use super::terminal::{message, write_out};
+use super::{Context, Error, definition, escape};
+use crate::processfile::{App, Errors, ProcessFile, Program};
 
 /// Check a process file and tell every error in it
 ///
@@ -23,6 +22,8 @@ pub struct Validate {
 struct Document<'a> {
     valid: bool,
     pools: Vec<PoolFound<'a>>,
+    apps: Vec<AppFound<'a>>,
+    warnings: &'a [String],
     errors: Vec<Fault<'a>>,
 }
 
@@ -30,6 +31,13 @@ struct Document<'a> {
 struct PoolFound<'a> {
     name: &'a str,
     runtime: &'static str,
+}
+
+#[derive(Serialize)]
+struct AppFound<'a> {
+    name: &'a str,
+    script: &'a str,
+    pool: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -44,34 +52,49 @@ struct Fault<'a> {
 
 impl Validate {
     pub(super) fn execute(self, context: &Context) -> Result<u8, Error> {
-        let loaded = processfile::load(&self.file);
+        let loaded = definition::read(&self.file)?;
         if context.json {
             let document = serde_json::to_string(&document(&loaded))
                 .map_err(|error| Error::Failed(format!("cannot write the errors as JSON: {error}")))?;
             write_out(format!("{document}\n"))?;
         } else if let Ok(file) = &loaded {
             write_out(format!("{}\n", summary(&self.file.to_string_lossy(), file)))?;
+            for warning in &file.warnings {
+                message(&format!("{}: {warning}", self.file.display()));
+            }
         }
         match loaded {
             Ok(_) => Ok(0),
-            Err(errors) => {
-                // Nobody is left to tell if this fails.
-                let _ = writeln!(io::stderr(), "{}", escape::lines(&errors.to_string()));
-                Err(Error::Reported)
-            }
+            Err(errors) => Err(definition::report(&errors)),
         }
     }
 }
 
 fn summary(path: &str, file: &ProcessFile) -> String {
-    let pools: Vec<String> =
-        file.pools.iter().map(|pool| format!("{} ({})", pool.name, pool.runtime.as_str())).collect();
-    let count = match pools.len() {
-        0 => "no pools".to_owned(),
-        1 => "1 pool: ".to_owned(),
-        several => format!("{several} pools: "),
+    let pools = file.pools.iter().map(|pool| format!("{} ({})", pool.name, pool.runtime.as_str())).collect();
+    let apps: Vec<String> = file.apps.iter().map(|app| format!("{} ({})", app.name, program(app).0)).collect();
+    let mut text = format!("{}: valid, {}", escape::line(path), counted("pool", pools));
+    if !apps.is_empty() {
+        text.push_str(&format!("; {}", counted("app", apps)));
+    }
+    text
+}
+
+fn counted(what: &str, names: Vec<String>) -> String {
+    let count = match names.len() {
+        0 => format!("no {what}s"),
+        1 => format!("1 {what}: "),
+        several => format!("{several} {what}s: "),
     };
-    format!("{}: valid, {count}{}", escape::line(path), escape::line(&pools.join(", ")))
+    format!("{count}{}", escape::line(&names.join(", ")))
+}
+
+/// The script or entry, and the pool.
+fn program(app: &App) -> (&str, Option<&str>) {
+    match &app.program {
+        Program::Exec { script, .. } => (script, None),
+        Program::Pool { pool, entry, .. } => (entry, Some(pool)),
+    }
 }
 
 fn document(loaded: &Result<ProcessFile, Errors>) -> Document<'_> {
@@ -83,11 +106,20 @@ fn document(loaded: &Result<ProcessFile, Errors>) -> Document<'_> {
                 .iter()
                 .map(|pool| PoolFound { name: &pool.name, runtime: pool.runtime.as_str() })
                 .collect(),
+            apps: file
+                .apps
+                .iter()
+                .map(|app| (app, program(app)))
+                .map(|(app, (script, pool))| AppFound { name: &app.name, script, pool })
+                .collect(),
+            warnings: &file.warnings,
             errors: Vec::new(),
         },
         Err(errors) => Document {
             valid: false,
             pools: Vec::new(),
+            apps: Vec::new(),
+            warnings: &[],
             errors: errors
                 .0
                 .iter()
@@ -107,6 +139,7 @@ fn document(loaded: &Result<ProcessFile, Errors>) -> Document<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::processfile;
 
     fn load(text: &str) -> Result<ProcessFile, Errors> {
         let folder = tempfile::tempdir().unwrap();
@@ -121,6 +154,16 @@ mod tests {
         let text = summary("app.json", loaded.as_ref().unwrap());
         assert_eq!(text, "app.json: valid, 2 pools: a (python), b (php)");
         assert!(document(&loaded).valid);
+    }
+
+    #[test]
+    fn apps_and_warnings_are_told() {
+        let loaded = load(r#"{"apps": [{"name": "q", "script": "sleep 5", "exec_mode": "fork"}]}"#);
+        let text = summary("app.json", loaded.as_ref().unwrap());
+        assert_eq!(text, "app.json: valid, no pools; 1 app: q (sleep)");
+        let document = serde_json::to_value(document(&loaded)).unwrap();
+        assert_eq!(document["apps"][0]["script"], "sleep");
+        assert!(document["warnings"][0].as_str().unwrap().contains("exec_mode"), "{document}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::sys::pidfd::PidFd;
 use crate::sys::reap::{Exit, How};
 use crate::sys::signals::{Delivered, Signals};
 use crate::sys::spawn::{Program, SpawnError, spawn};
-use crate::sys::{poll, process, seqpacket};
+use crate::sys::{notify, poll, process, seqpacket};
 use crate::table::Table;
 use crate::wire::control::{self, ToKeeper, ToMaster};
 
@@ -224,7 +224,8 @@ impl Keeper<'_> {
         // The binary we are, even when its file has been replaced or removed meanwhile.
         argv.splice(..1, ["/proc/self/exe".into()]);
         let env = std::env::vars_os()
-            .filter(|(k, _)| k != control::MASTER_ENV)
+            // The service manager hears of readiness from us; for a worker it is not.
+            .filter(|(k, _)| k != control::MASTER_ENV && k != notify::NOTIFY_SOCKET)
             .chain([(control::MASTER_ENV.into(), control::MASTER_FD.to_string().into())])
             .collect();
         let fds = vec![(theirs.as_fd(), control::MASTER_FD)];
@@ -249,7 +250,7 @@ impl Keeper<'_> {
     fn listen(&mut self) {
         let Some(master) = &mut self.master else { return };
         let mut batch = seqpacket::Batch::new(16, control::MAX);
-        let mut stopping = false;
+        let (mut stopping, mut first) = (false, false);
         while let Some(control) = &master.control {
             let received = match batch.receive(control.as_fd()) {
                 Ok(received) => received,
@@ -266,7 +267,7 @@ impl Keeper<'_> {
                 match (ToKeeper::decode(bytes), extra.fds.pop()) {
                     (Some(ToKeeper::Store(name)), Some(fd)) => self.store.put(name, fd),
                     (Some(ToKeeper::Drop(name)), _) => self.store.remove(&name),
-                    (Some(ToKeeper::Ready), _) => self.served = true,
+                    (Some(ToKeeper::Ready), _) => first |= !std::mem::replace(&mut self.served, true),
                     (Some(ToKeeper::Drained), _) => self.reaper.drained(),
                     (Some(ToKeeper::Stopping), _) => stopping = true,
                     (Some(ToKeeper::Quit(code)), _) => master.quit = Some(code),
@@ -281,6 +282,9 @@ impl Keeper<'_> {
             if !received.more {
                 break;
             }
+        }
+        if first {
+            self.tell_manager();
         }
         if stopping {
             self.see_to_the_end(self.options.shutdown_timeout);
@@ -360,6 +364,15 @@ impl Keeper<'_> {
                 let _ = crate::sys::reap::reap(exit.pid);
             }
             let _ = self.signals.read().map(Iterator::count);
+        }
+    }
+
+    /// The service manager, where there is one, goes on with what waits for us.
+    fn tell_manager(&self) {
+        if let Some(socket) = std::env::var_os(notify::NOTIFY_SOCKET)
+            && let Err(e) = notify::notify(&socket, "READY=1")
+        {
+            self.say(&format!("telling the service manager on {}: {e}", socket.to_string_lossy()));
         }
     }
 

@@ -23,5 +23,6 @@ pub mod seqpacket;
 pub mod shm;
 pub mod signals;
 pub mod spawn;
+pub mod usage;
 pub mod users;
 pub mod watch;

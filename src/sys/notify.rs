@@ -1,10 +1,13 @@
-//! The socket of sd_notify(3): datagrams of `KEY=VALUE` lines, whose senders the kernel vouches for.
+//! The socket of sd_notify(3), from both ends: datagrams of `KEY=VALUE` lines, whose senders the kernel vouches for.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -63,6 +66,21 @@ impl AsFd for NotifySocket {
     }
 }
 
+/// The variable that names the socket.
+pub const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+
+/// Sends `state`, such as `READY=1`, to `socket`: a path, or `@NAME` in the abstract name space.
+pub fn notify(socket: &OsStr, state: &str) -> io::Result<()> {
+    let address = match socket.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(socket)?,
+    };
+    let from = UnixDatagram::unbound()?;
+    // A manager that does not read must not hold us up.
+    from.set_nonblocking(true)?;
+    from.send_to_addr(state.as_bytes(), &address).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,5 +95,25 @@ mod tests {
         sender.send_to(b"READY=1\nSTATUS=up", &path).unwrap();
         assert_eq!(socket.receive().unwrap(), Some((std::process::id(), "READY=1\nSTATUS=up".to_owned())));
         assert_eq!(socket.receive().unwrap(), None);
+    }
+
+    fn heard(socket: &UnixDatagram) -> String {
+        let mut buffer = [0; 64];
+        let count = socket.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..count].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_socket_is_a_path_or_an_abstract_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        notify(path.as_os_str(), "READY=1").unwrap();
+        assert_eq!(heard(&socket), "READY=1");
+        let name = format!("preforkd-test-{}", std::process::id());
+        let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        notify(OsStr::new(&format!("@{name}")), "STOPPING=1").unwrap();
+        assert_eq!(heard(&socket), "STOPPING=1");
+        assert!(notify(OsStr::new("/nowhere/notify"), "READY=1").is_err());
     }
 }
