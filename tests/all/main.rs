@@ -2,6 +2,7 @@
 
 mod cli;
 mod cli_refusals;
+mod cli_workers;
 mod duplicates;
 mod exact;
 mod faults;
