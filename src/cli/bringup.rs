@@ -14,6 +14,7 @@ use crate::settings::{DEFAULT_LISTEN, Dirs};
 use crate::sys::files::{log_file, private_dir, private_file};
 use crate::sys::pidfd::PidFd;
 use crate::sys::poll;
+use crate::sys::process::keep_inherited_to_ourselves;
 use crate::sys::spawn::{Program, spawn};
 
 /// How long a daemon may take until it answers.
@@ -70,6 +71,8 @@ fn start(dirs: &Dirs, dir: Option<&Path>) -> Result<(), Error> {
         message(&format!("the daemon is started without TCP: {DEFAULT_LISTEN}: {error}"));
         argv.push("--no-tcp".into());
     }
+    // Whoever waits for the end of a pipe that our caller gave us must not wait for the daemon's.
+    keep_inherited_to_ourselves().map_err(failed)?;
     let env = std::env::vars_os().filter(|(name, _)| !OURS.iter().any(|ours| name == ours)).collect();
     let program = Program {
         argv,

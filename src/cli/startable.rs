@@ -118,7 +118,8 @@ pub fn find(word: &str, options: &Options, args: &[String], context: &Context) -
     };
     let like_a_path = word.contains('/') || path.extension().is_some();
     let is_file = path.is_file() || Path::new(word).is_file();
-    if !described && !(like_a_path && is_file) && is_there(word, context)? {
+    let is_script = like_a_path && is_file;
+    if !described && !is_script && is_there(word, context)? {
         return Ok(Startable::Target(word.to_owned()));
     }
     let program = !args.is_empty() && !like_a_path && in_path(word);

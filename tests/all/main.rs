@@ -1,5 +1,6 @@
 //! The integration tests: real daemons, real zygotes in PHP, Python and Rust. A file a subject; one binary, so that it links once.
 
+mod bringup;
 mod cli;
 mod cli_refusals;
 mod cli_workers;
