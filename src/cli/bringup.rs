@@ -15,6 +15,7 @@ use crate::sys::files::{private_dir, private_file};
 use crate::sys::logfile;
 use crate::sys::pidfd::PidFd;
 use crate::sys::poll;
+use crate::sys::process::keep_inherited_to_ourselves;
 use crate::sys::spawn::{Program, spawn};
 
 /// How long a daemon may take until it answers.
@@ -71,6 +72,8 @@ fn start(dirs: &Dirs, dir: Option<&Path>) -> Result<(), Error> {
         message(&format!("the daemon is started without TCP: {DEFAULT_LISTEN}: {error}"));
         argv.push("--no-tcp".into());
     }
+    // Whoever waits for the end of a pipe that our caller gave us must not wait for the daemon's.
+    keep_inherited_to_ourselves().map_err(failed)?;
     let env = std::env::vars_os().filter(|(name, _)| !OURS.iter().any(|ours| name == ours)).collect();
     let program = Program {
         argv,

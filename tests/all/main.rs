@@ -1,8 +1,10 @@
 //! The integration tests: real daemons, real zygotes in PHP, Python and Rust. A file a subject; one binary, so that it links once.
 
+mod bringup;
 mod cli;
 mod cli_logs;
 mod cli_refusals;
+mod cli_workers;
 mod duplicates;
 mod exact;
 mod faults;
