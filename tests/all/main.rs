@@ -28,3 +28,4 @@ mod shutdown;
 mod timeouts;
 mod tokens;
 mod wait;
+mod workers;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::house::{Client, Daemon, Setup, eventually, processes, within};
 
 /// Kills this master and waits until another one answers.
-fn kill(daemon: &Daemon, master: u32) {
+pub fn kill(daemon: &Daemon, master: u32) {
     processes::send(master, Signal::SIGKILL);
     eventually("another master answers", || {
         let mut client = Client::unix(&daemon.socket()).ok()?;

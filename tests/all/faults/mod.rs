@@ -9,6 +9,6 @@ mod disks;
 mod exits;
 mod hostile;
 mod limits;
-mod masters;
+pub mod masters;
 mod pids;
 mod zygotes;

@@ -186,6 +186,14 @@ impl Client {
         self.line()
     }
 
+    /// A worker as it is: instance `instance` of that app.
+    pub fn worker(&mut self, name: &str, instance: u64) -> Value {
+        let answer = self.ok("apps.list", json!({"target": name}));
+        let workers = answer["workers"].as_array().unwrap();
+        let found = workers.iter().find(|w| w["instance"] == instance);
+        found.unwrap_or_else(|| panic!("no instance {instance} in {answer}")).clone()
+    }
+
     pub fn pool(&mut self, name: &str) -> Value {
         let pools = self.ok("pools", json!({}));
         let found = pools["pools"].as_array().unwrap().iter().find(|p| p["name"] == name);

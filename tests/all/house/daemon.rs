@@ -138,9 +138,9 @@ impl Daemon {
         // All at once, so that nobody tidies up after another.
         descendants(self.child.id()).iter().for_each(|p| p.signal(Signal::SIGSTOP));
         self.kill_all();
-        let pools = std::mem::take(&mut self.setup.pools);
+        let (pools, apps) = (std::mem::take(&mut self.setup.pools), std::mem::take(&mut self.setup.apps));
         let root = std::mem::replace(&mut self.setup.root, tempfile::tempdir().unwrap());
-        Setup { root, pools, ..Setup::empty() }
+        Setup { root, pools, apps, ..Setup::empty() }
     }
 
     /// What it takes to end it: `unshare --fork` passes no signal on.

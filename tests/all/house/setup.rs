@@ -25,6 +25,7 @@ pub fn native() -> PathBuf {
 pub struct Setup {
     pub(super) root: tempfile::TempDir,
     pub(super) pools: Vec<Value>,
+    pub(super) apps: Vec<Value>,
     pub(super) arguments: Vec<String>,
     pub(super) wrapper: Vec<String>,
     pub(super) ready: Duration,
@@ -36,6 +37,7 @@ impl Setup {
         Setup {
             root: tempfile::Builder::new().prefix("preforkd-test-").tempdir().unwrap(),
             pools: Vec::new(),
+            apps: Vec::new(),
             arguments: Vec::new(),
             wrapper: Vec::new(),
             ready: super::PATIENCE,
@@ -69,6 +71,18 @@ impl Setup {
         self
     }
 
+    /// One more app, kept up from the start.
+    pub fn worker(mut self, app: Value) -> Setup {
+        self.apps.push(app);
+        self
+    }
+
+    /// A file in the daemon's folder, which is the apps' folder, too.
+    pub fn file(self, name: &str, text: &str) -> Setup {
+        std::fs::write(self.path().join(name), text).unwrap();
+        self
+    }
+
     /// More words for `preforkd serve`.
     pub fn arguments(mut self, words: &[&str]) -> Setup {
         self.arguments.extend(words.iter().map(|w| (*w).to_owned()));
@@ -94,7 +108,7 @@ impl Setup {
     /// Writes the process file; its path.
     pub fn write_file(&self) -> PathBuf {
         let path = self.path().join("app.json");
-        std::fs::write(&path, json!({"pools": self.pools}).to_string()).unwrap();
+        std::fs::write(&path, json!({"pools": self.pools, "apps": self.apps}).to_string()).unwrap();
         path
     }
 

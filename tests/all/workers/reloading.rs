@@ -1,0 +1,100 @@
+//! Reloads: one after the other, and never a moment without.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use serde_json::{Value, json};
+
+use super::readiness::{SERVER, free_port, get};
+use super::{pid, reaches};
+use crate::house::{Setup, processes};
+
+/// Requests that are answered in all while the app is reloaded again and again.
+const REQUESTS: u64 = 100_000;
+const RELOADS: u64 = 20;
+
+#[test]
+fn a_hundred_thousand_requests_across_twenty_reloads_and_none_refused_or_cut() {
+    let port = free_port();
+    let daemon = Setup::empty()
+        .file("server.py", SERVER)
+        .worker(json!({"name": "web", "script": "server.py", "instances": 2, "kill_timeout": "10s", "listen": format!("tcp://127.0.0.1:{port}"), "ready": {"notify": true}}))
+        .start();
+    reaches(&daemon, "web", 0, "ready");
+    reaches(&daemon, "web", 1, "ready");
+    let (answered, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                // Whatever goes wrong with a request panics, and so fails the test.
+                while !over.load(Ordering::Relaxed) || answered.load(Ordering::Relaxed) < REQUESTS {
+                    assert!(get(port).parse::<u32>().is_ok());
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let mut client = daemon.client();
+        for round in 1..=RELOADS {
+            while answered.load(Ordering::Relaxed) < REQUESTS / RELOADS * (round - 1) {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            let before = [pid(&client.worker("web", 0)), pid(&client.worker("web", 1))];
+            let reloaded = client.ok("apps.reload", json!({"target": "web"}));
+            for (worker, before) in reloaded["workers"].as_array().unwrap().iter().zip(before) {
+                assert_eq!((&worker["state"], &worker["asked_restarts"]), (&json!("ready"), &json!(round)));
+                assert_ne!(pid(worker), before);
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    assert!(answered.load(Ordering::Relaxed) >= REQUESTS);
+}
+
+#[test]
+fn a_reload_that_fails_leaves_the_old_ones_and_says_why() {
+    let script = |ok: &str| format!("[ {ok} = yes ] && echo up; sleep 1000");
+    let daemon = Setup::empty()
+        .file("w.sh", &script("yes"))
+        .worker(json!({"name": "w", "script": "w.sh", "instances": 2, "ready": {"log": "^up$"}, "listen_timeout": "1s"}))
+        .start();
+    let before = [reaches(&daemon, "w", 0, "ready"), reaches(&daemon, "w", 1, "ready")].map(|w| pid(&w));
+    std::fs::write(daemon.path().join("w.sh"), script("no")).unwrap();
+    let mut client = daemon.client();
+    let refused = client.refused("apps.reload", json!({"target": "w"}));
+    assert_eq!(refused.kind, "reload_failed");
+    assert!(refused.message.contains("listen_timeout") && refused.message.contains("stays"), "{}", refused.message);
+    for (instance, pid) in (0..).zip(before) {
+        let worker = client.worker("w", instance);
+        assert_eq!((&worker["pid"], &worker["state"]), (&json!(pid), &json!("ready")), "{worker}");
+        assert!(processes::alive(pid));
+    }
+    // A successor that dies is a failure at once.
+    std::fs::write(daemon.path().join("w.sh"), "exit 4").unwrap();
+    let refused = client.refused("apps.reload", json!({"target": "w"}));
+    assert!(refused.message.contains("exit code 4"), "{}", refused.message);
+    std::fs::write(daemon.path().join("w.sh"), script("yes")).unwrap();
+    client.ok("apps.reload", json!({"target": "w"}));
+}
+
+#[test]
+fn a_pool_s_workers_are_forked_warm_and_reload_loads_the_new_code() {
+    let job = |n: u32| format!("import os, time\nTITLE = {n}\ndef work(params):\n    open(params['file'], 'a').write(f'{{TITLE}} {{params[\"n\"]}} {{os.environ[\"NODE_APP_INSTANCE\"]}}\\n')\n    while True: time.sleep(60)\n");
+    let daemon = Setup::app("python", &[("job.py", &job(1))], json!({"max_running": 1, "preload": "job.py"})).start();
+    let file = daemon.path().join("said");
+    let each: Vec<Value> = (0..3).map(|n| json!({"file": file, "n": n})).collect();
+    let mut client = daemon.client();
+    let app = json!({"name": "m", "pool": "app", "entry": "job:work", "params_each": each});
+    let started = client.ok("apps.start", json!({"apps": [app], "folder": "/"}));
+    assert_eq!(started["workers"].as_array().unwrap().len(), 3, "they do not count in max_running: {started}");
+    let said = || {
+        let mut lines: Vec<String> =
+            std::fs::read_to_string(&file).unwrap_or_default().lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    crate::house::eventually("all three work", || (said() == ["1 0 0", "1 1 1", "1 2 2"]).then_some(()));
+    assert_eq!(client.worker("m", 2)["generation"], 1);
+    std::fs::write(daemon.path().join("app/job.py"), job(2)).unwrap();
+    let reloaded = client.ok("apps.reload", json!({"target": "m"}));
+    assert_eq!(reloaded["workers"][2]["generation"], 2, "{reloaded}");
+    crate::house::eventually("the new code works", || said().contains(&"2 2 2".to_owned()).then_some(()));
+}
