@@ -69,9 +69,12 @@ fn idle_children_take_the_runs_and_are_replaced() {
     for _ in 0..40 {
         assert_eq!(client.run("echo", json!([1]))["result"], json!([1]));
     }
-    crate::house::eventually("four idle children wait again", || (client.pool("fixture")["idle"] == 4).then_some(()));
-    let titles: Vec<String> = processes::descendants(daemon.pid()).iter().map(|p| processes::title(p.pid)).collect();
-    assert_eq!(titles.len(), 6, "master, zygote and four idle: {titles:?}");
+    // Four are asked for as soon as they are missing; that they are there is the zygote's work, a moment later.
+    crate::house::eventually("master, zygote and four idle children", || {
+        let count = processes::descendants(daemon.pid()).len();
+        assert!(count <= 6, "{count} processes");
+        (count == 6 && client.pool("fixture")["idle"] == 4).then_some(())
+    });
 }
 
 #[test]

@@ -50,9 +50,7 @@ fn apply_touches_only_what_differs() {
 fn the_caller_s_environment_is_kept_apart_from_the_declared_one() {
     let daemon = Setup::empty().start();
     let mut client = daemon.client();
-    let start = |keys: Value, env: Value, update: bool| {
-        json!({"apps": [sleeper("e", keys)], "folder": "/", "env": env, "update_env": update})
-    };
+    let start = |keys: Value, env: Value, update: bool| json!({"apps": [sleeper("e", keys)], "folder": "/", "env": env, "update_env": update});
     let seen = |client: &mut crate::house::Client, name: &str| {
         let process = pid(&client.worker("e", 0));
         let environ = std::fs::read(format!("/proc/{process}/environ")).unwrap();
@@ -77,7 +75,10 @@ fn definitions_with_faults_change_nothing_and_every_fault_is_told() {
     let daemon = Setup::empty().worker(sleeper("there", json!({}))).start();
     let there = pid(&reaches(&daemon, "there", 0, "running"));
     let mut client = daemon.client();
-    let apps = json!([sleeper("there", json!({"env": {"X": "1"}})), sleeper("bad", json!({"instnces": 2, "max_restarts": "many"}))]);
+    let apps = json!([
+        sleeper("there", json!({"env": {"X": "1"}})),
+        sleeper("bad", json!({"instnces": 2, "max_restarts": "many"}))
+    ]);
     let refused = client.refused("apps.start", json!({"apps": apps, "folder": "/"}));
     assert_eq!(refused.kind, "invalid_params");
     assert!(refused.message.contains("instances") && refused.message.contains("max_restarts"), "{}", refused.message);

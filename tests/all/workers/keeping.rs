@@ -20,7 +20,10 @@ fn a_killed_worker_is_there_again_and_its_end_is_told() {
     });
     assert_eq!((&second["restarts"], &second["asked_restarts"]), (&json!(1), &json!(0)));
     let exit = &second["last_exit"];
-    assert_eq!((&exit["signal_name"], &exit["exit_code"], &exit["pid"]), (&json!("SIGSEGV"), &Value::Null, &first["pid"]));
+    assert_eq!(
+        (&exit["signal_name"], &exit["exit_code"], &exit["pid"]),
+        (&json!("SIGSEGV"), &Value::Null, &first["pid"])
+    );
 }
 
 #[test]
@@ -70,7 +73,8 @@ fn fault_25_a_thousand_apps_that_crash_at_once_leave_the_daemon_responsive() {
 #[test]
 fn stopping_is_by_the_stop_signal_and_then_by_force() {
     let polite = "import signal, sys, time\nsignal.signal(15, lambda *a: (print('bye', flush=True), sys.exit(0)))\nprint('up', flush=True)\nwhile True: time.sleep(60)\n";
-    let deaf = "import signal, time\nsignal.signal(2, signal.SIG_IGN)\nprint('up', flush=True)\nwhile True: time.sleep(60)\n";
+    let deaf =
+        "import signal, time\nsignal.signal(2, signal.SIG_IGN)\nprint('up', flush=True)\nwhile True: time.sleep(60)\n";
     let daemon = Setup::empty()
         .file("polite.py", polite)
         .file("deaf.py", deaf)
@@ -132,10 +136,14 @@ fn too_much_memory_ends_in_a_restart_that_says_so() {
 
 #[test]
 fn changed_files_restart_an_app_and_load_a_pool_anew() {
-    let daemon = Setup::app("python", &[("job.py", "def version(params):\n    return 1\n")], json!({"watch": true, "watch_delay": "100ms", "preload": "job.py"}))
-        .file("w.sh", "exec sleep 1000")
-        .worker(json!({"name": "w", "script": "w.sh", "watch": ["w.sh"], "watch_delay": "100ms"}))
-        .start();
+    let daemon = Setup::app(
+        "python",
+        &[("job.py", "def version(params):\n    return 1\n")],
+        json!({"watch": true, "watch_delay": "100ms", "preload": "job.py"}),
+    )
+    .file("w.sh", "exec sleep 1000")
+    .worker(json!({"name": "w", "script": "w.sh", "watch": ["w.sh"], "watch_delay": "100ms"}))
+    .start();
     let before = reaches(&daemon, "w", 0, "running");
     std::fs::write(daemon.path().join("w.sh"), "exec sleep 1001").unwrap();
     eventually("another process of the new code", || {

@@ -9,12 +9,16 @@ use crate::house::{Setup, eventually, processes};
 
 #[test]
 fn fault_01_a_killed_master_finds_its_workers_their_counts_and_their_logs() {
-    let daemon = Setup::app("python", &[("job.py", "import time\ndef work(params):\n    while True: time.sleep(60)\n")], json!({}))
-        .file("tick.sh", "n=0; while :; do echo tick $n; n=$((n+1)); sleep 0.02; done")
-        .worker(json!({"name": "tick", "script": "tick.sh"}))
-        .worker(json!({"name": "warm", "pool": "app", "entry": "job:work"}))
-        .worker(json!({"name": "crash", "script": "/bin/false", "restart_delay": "1h"}))
-        .start();
+    let daemon = Setup::app(
+        "python",
+        &[("job.py", "import time\ndef work(params):\n    while True: time.sleep(60)\n")],
+        json!({}),
+    )
+    .file("tick.sh", "n=0; while :; do echo tick $n; n=$((n+1)); sleep 0.02; done")
+    .worker(json!({"name": "tick", "script": "tick.sh"}))
+    .worker(json!({"name": "warm", "pool": "app", "entry": "job:work"}))
+    .worker(json!({"name": "crash", "script": "/bin/false", "restart_delay": "1h"}))
+    .start();
     let tick = reaches(&daemon, "tick", 0, "running");
     processes::send(pid(&tick), Signal::SIGKILL);
     let tick = eventually("another process", || {

@@ -54,7 +54,9 @@ fn a_reload_that_fails_leaves_the_old_ones_and_says_why() {
     let script = |ok: &str| format!("[ {ok} = yes ] && echo up; sleep 1000");
     let daemon = Setup::empty()
         .file("w.sh", &script("yes"))
-        .worker(json!({"name": "w", "script": "w.sh", "instances": 2, "ready": {"log": "^up$"}, "listen_timeout": "1s"}))
+        .worker(
+            json!({"name": "w", "script": "w.sh", "instances": 2, "ready": {"log": "^up$"}, "listen_timeout": "1s"}),
+        )
         .start();
     let before = [reaches(&daemon, "w", 0, "ready"), reaches(&daemon, "w", 1, "ready")].map(|w| pid(&w));
     std::fs::write(daemon.path().join("w.sh"), script("no")).unwrap();
@@ -77,7 +79,11 @@ fn a_reload_that_fails_leaves_the_old_ones_and_says_why() {
 
 #[test]
 fn a_pool_s_workers_are_forked_warm_and_reload_loads_the_new_code() {
-    let job = |n: u32| format!("import os, time\nTITLE = {n}\ndef work(params):\n    open(params['file'], 'a').write(f'{{TITLE}} {{params[\"n\"]}} {{os.environ[\"NODE_APP_INSTANCE\"]}}\\n')\n    while True: time.sleep(60)\n");
+    let job = |n: u32| {
+        format!(
+            "import os, time\nTITLE = {n}\ndef work(params):\n    open(params['file'], 'a').write(f'{{TITLE}} {{params[\"n\"]}} {{os.environ[\"NODE_APP_INSTANCE\"]}}\\n')\n    while True: time.sleep(60)\n"
+        )
+    };
     let daemon = Setup::app("python", &[("job.py", &job(1))], json!({"max_running": 1, "preload": "job.py"})).start();
     let file = daemon.path().join("said");
     let each: Vec<Value> = (0..3).map(|n| json!({"file": file, "n": n})).collect();
