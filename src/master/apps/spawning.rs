@@ -249,7 +249,7 @@ impl Master {
         if worker.slot != Some(slot) {
             return self.successor_spawned(id, slot);
         }
-        worker.process = Some((pid, wall_ns()));
+        worker.process = Some((pid, self.table.record(slot).map_or(0, |row| row.started_at)));
         debug!(self.log, "a worker has been started"; "app" => &*worker.app, "instance" => worker.instance, "pid" => pid);
         self.tell_worker(id, Event::Spawned);
         self.await_ready(id, slot);
