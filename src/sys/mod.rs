@@ -5,6 +5,7 @@
 //! knows what a run, a pool or a request is.
 #![allow(unsafe_code)]
 
+pub mod cgroup;
 pub mod clock;
 pub mod clone;
 pub mod eventfd;
@@ -19,4 +20,5 @@ pub mod seqpacket;
 pub mod shm;
 pub mod signals;
 pub mod spawn;
+pub mod tree;
 pub mod users;
