@@ -27,6 +27,7 @@ mod starting;
 mod startup;
 mod stopping;
 mod timers;
+mod trees;
 mod verbs;
 mod waiting;
 mod zygotes;
@@ -52,7 +53,6 @@ use crate::pool::Pool;
 use crate::settings::ServeOptions;
 use crate::sys::clock::monotonic_ns;
 use crate::sys::eventfd::EventFd;
-use crate::sys::pidfd::PidFd;
 use crate::sys::seqpacket::Batch;
 use crate::table::{ExitEntry, RingReader, Table};
 use crate::wire::info::Counts;
@@ -96,9 +96,7 @@ struct Master {
     late: Vec<(u32, u64, ExitEntry)>,
     /// Those of them that are still to come by in the ring, by their place in it.
     claimed: Vec<u64>,
-    /// Groups whose leader has ended and that are to follow it.
-    leftovers: HashMap<u64, PidFd>,
-    next_leftover: u64,
+    trees: trees::Trees,
     /// Runs that have been asked for and have not answered.
     starting: usize,
     watching_starts: Vec<bool>,

@@ -93,7 +93,7 @@ impl Master {
         self.stopping()
             && self.pids.is_empty()
             && self.starting == 0
-            && (self.leftovers.is_empty() || self.phase == Some(Phase::Killing))
+            && (self.trees.is_quiet() || self.phase == Some(Phase::Killing))
     }
 
     /// Lets the zygotes go and says goodbye to the keeper, which kills whoever stays.
@@ -103,6 +103,7 @@ impl Master {
             // A zygote that cannot be told is killed by the keeper.
             let _ = send_order(pool.orders.ours.as_fd(), Order::Retire, 0, 0);
         }
+        self.trees.leave();
         self.flush_journal();
         self.flush_all();
         self.tell_keeper(&ToKeeper::Quit(0), None);

@@ -200,8 +200,11 @@ mod tests {
         };
         let mut group = groups.make("one").unwrap();
         assert!(groups.make("one").is_err(), "a name is one tree's");
-        let mut child =
-            Command::new("sh").args(["-c", "read line; setsid sleep 100 & wait"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let mut child = Command::new("sh")
+            .args(["-c", "read line; setsid sleep 100 & wait"])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
         group.bring(child.id()).unwrap();
         child.stdin.take().unwrap().write_all(b"go\n").unwrap();
         let members = || groups.members("one").unwrap();

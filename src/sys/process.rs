@@ -115,6 +115,37 @@ impl Title {
     }
 }
 
+/// The value of a variable in the environment that this process was started with, to be written over in place: so it shows in
+/// `/proc/PID/environ`, and whatever is forked or executed from here on has it.
+#[derive(Debug)]
+pub struct Mark {
+    start: usize,
+    len: usize,
+}
+
+impl Mark {
+    /// Finds the variable `name` with the value `placeholder`. Call it before anything changes the environment.
+    pub fn find(name: &str, placeholder: &str) -> Option<Mark> {
+        let name = std::ffi::CString::new(name).ok()?;
+        // SAFETY: name is a live C string, and this process has one thread by its callers' contract.
+        let value = unsafe { libc::getenv(name.as_ptr()) };
+        if value.is_null() {
+            return None;
+        }
+        // SAFETY: getenv gives a C string, which nobody changes meanwhile.
+        let found = unsafe { std::ffi::CStr::from_ptr(value) };
+        (found.to_bytes() == placeholder.as_bytes()).then_some(Mark { start: value as usize, len: placeholder.len() })
+    }
+
+    /// Writes `value` there, if it is as long as the placeholder.
+    pub fn set(&self, value: &str) {
+        if value.len() == self.len {
+            // SAFETY: that memory is this process's own environment, writable and never unmapped, and len bytes long.
+            unsafe { std::ptr::copy_nonoverlapping(value.as_ptr(), self.start as *mut u8, self.len) };
+        }
+    }
+}
+
 /// The short name (15 bytes) of this thread, as `ps -o comm` and `top` show it.
 pub fn set_name(name: &str) {
     if let Ok(name) = std::ffi::CString::new(name) {

@@ -10,7 +10,8 @@ pub const MOST: u32 = 10_000;
 /// What a process gets of the caller's environment at least: without these most programs are lost.
 const LEAST: [&str; 9] = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "TERM"];
 /// Variables that were meant for us, or for one process alone.
-const OURS: [&str; 8] = [
+const OURS: [&str; 9] = [
+    "PREFORKD_TREE",
     "PREFORKD_MASTER",
     "NOTIFY_SOCKET",
     "WATCHDOG_PID",

@@ -9,17 +9,18 @@ use slog::{debug, info};
 
 use super::super::Master;
 use super::super::runs::Live;
+use super::super::trees::mark;
 use super::identity;
 use crate::processfile::{App, Program as What, entry_allowed};
+use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::{monotonic_ns, wall_ns};
 use crate::sys::spawn::{Limit, Program, spawn};
 use crate::table::{Claim, ExitEntry};
+use crate::wire::channel::TREE_ENV;
 use crate::wire::request::Run as Request;
 use crate::wire::signal::signal_name;
 use crate::wire::status::State;
 use crate::workers::{Event, environment};
-
-const SIGKILL: i32 = 9;
 
 impl Master {
     /// Starts a worker whose turn it is, if it still is to be started.
@@ -121,7 +122,7 @@ impl Master {
         let What::Exec { script, args, interpreter } = &app.program else { return Ok(()) };
         let identity = identity(app).map_err(|e| e.to_string())?;
         let stdio = self.worker_stdio(id).map_err(|e| format!("opening its output: {e}"))?;
-        let env = self.worker_environment(id, app);
+        let mut env = self.worker_environment(id, app);
         let limits = [
             (Limit::Memory, app.limits.memory),
             (Limit::CpuTime, app.limits.cpu_time.map(|time| time.as_secs())),
@@ -129,6 +130,11 @@ impl Master {
             (Limit::Core, app.limits.core),
         ];
         let slot = self.worker_slot(id, app, 0)?;
+        let mut cgroup = None;
+        if let Some(live) = self.runs.live(slot) {
+            env.push((TREE_ENV.into(), mark(live.nonce).into()));
+            cgroup = if app.treekill { self.trees.make(live, &self.log) } else { None };
+        }
         let program = Program {
             argv: interpreter.iter().chain([script]).chain(args).map(OsString::from).collect(),
             env,
@@ -139,6 +145,7 @@ impl Master {
             umask: app.umask,
             nice: app.nice,
             oom_score_adj: app.oom_score_adj,
+            cgroup: cgroup.as_ref().map(Cgroup::entrance),
             pid_to: Some(self.table.pid_word(slot)),
             sibling: true,
             ..Program::default()
@@ -157,6 +164,7 @@ impl Master {
                 Ok(())
             }
             Err(e) => {
+                self.forget_tree(slot);
                 self.drop_worker_slot(id, slot);
                 Err(e.to_string())
             }
@@ -216,7 +224,11 @@ impl Master {
         let (Some(id), Some(pid)) = (live.worker, live.process.as_ref().map(|p| p.0)) else { return };
         let Some(worker) = self.apps.workers.get_mut(&id) else { return };
         worker.process = Some((pid, wall_ns()));
+        let forked = live.pool.is_some();
         debug!(self.log, "a worker has been started"; "app" => &*worker.app, "instance" => worker.instance, "pid" => pid);
+        if forked && self.treekill(id) {
+            self.bring_into_cgroup(slot);
+        }
         self.tell_worker(id, Event::Spawned);
     }
 
@@ -235,14 +247,12 @@ impl Master {
 
     /// A signal to a worker's process, or to its whole tree.
     pub(super) fn signal_worker(&mut self, slot: u32, signal: i32, grace: Option<Duration>, tree: bool) {
-        if tree || signal == SIGKILL {
-            return self.signal_run(slot, signal, grace);
-        }
-        let Some((_, Some(handle))) = self.runs.live(slot).and_then(|live| live.process.as_ref()) else { return };
-        let _ = handle.send(signal); // it may have gone already
-        if let Some(grace) = grace {
-            self.grace_for(slot, grace);
-        }
+        if tree { self.signal_run(slot, signal, grace) } else { self.signal_alone(slot, signal, grace) }
+    }
+
+    /// Whether all that a worker has forked ends with it.
+    pub(in super::super) fn treekill(&self, id: u32) -> bool {
+        self.apps.entry_of(id).is_none_or(|entry| entry.app.treekill)
     }
 
     /// A worker's process has ended.

@@ -10,4 +10,5 @@ mod hostile;
 mod limits;
 mod masters;
 mod pids;
+mod trees;
 mod zygotes;
