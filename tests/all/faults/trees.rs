@@ -96,6 +96,7 @@ fn fault_22_treekill_false_leaves_them_alone() {
 const PYTHON: &str = r#"
 import os, sys, time
 out = sys.argv[1]
+open(out, "w").close()
 def say():
     with open(out, "a") as f: f.write(f"{os.getpid()}\n")
 if os.fork() == 0:
@@ -113,6 +114,7 @@ time.sleep(1000)
 
 const PHP: &str = r#"<?php
 $out = $argv[1];
+touch($out);
 $say = fn () => file_put_contents($out, getmypid() . "\n", FILE_APPEND);
 if (pcntl_fork() === 0) {
     posix_setsid();
