@@ -198,6 +198,7 @@ impl Master {
                     }
                     Some(Source::Capture(_)) => self.read_capture(token),
                     Some(Source::List) => self.list_saved(),
+                    Some(Source::Watch) => self.files_changed(),
                     None => {}
                 }
             }
@@ -236,6 +237,7 @@ impl Master {
             self.dispatch(index);
             self.refill(index);
         }
+        self.watch_files();
         self.start_workers();
         self.flush_list();
         // Starting those that waited may have gone wrong, which is an answer, too.
@@ -275,6 +277,8 @@ impl Master {
             Timer::Keep => self.keep_over(),
             Timer::Stop => self.stop_step(),
             Timer::Worker(id) => self.tell_worker(id, Event::Due),
+            Timer::Memory => self.measure(),
+            Timer::Watch(number) => self.watch_over(number),
             // Only to wake us: starts are looked at in each turn.
             Timer::Workers => {}
         }

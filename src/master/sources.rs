@@ -20,6 +20,8 @@ pub enum Source {
     Connection(Box<Connection>),
     /// A generation's reply channel.
     Replies { pool: usize, generation: u32 },
+    /// Watched files have changed.
+    Watch,
     /// The list of apps has been written.
     List,
     /// A run's captured output.

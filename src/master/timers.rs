@@ -40,6 +40,10 @@ pub enum Timer {
     Stop,
     /// A worker's pause is over, or its time to get ready.
     Worker(u32),
+    /// Memory of workers is looked at.
+    Memory,
+    /// A watched app's or pool's files have not changed for its time.
+    Watch(u32),
     /// More workers may be started.
     Workers,
 }

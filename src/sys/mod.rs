@@ -22,3 +22,4 @@ pub mod signals;
 pub mod spawn;
 pub mod tree;
 pub mod users;
+pub mod watch;

@@ -23,4 +23,5 @@ mod security;
 mod shutdown;
 mod timeouts;
 mod tokens;
+mod upkeep;
 mod wait;

@@ -125,6 +125,7 @@ impl Master {
 
     /// Adds an app, or gives one that is there another definition. `start`: those that are not up are started, too.
     pub(super) fn define_app(&mut self, app: App, env: &Environment, update_env: bool, start: bool) {
+        self.apps.watching.stale = true;
         let name = app.name.clone();
         let policy = Policy::of(&app);
         let wanted = count(&app, processors());
@@ -211,6 +212,7 @@ impl Master {
         if self.apps.workers.values().all(|w| w.app != worker.app) {
             info!(self.log, "an app has been removed"; "app" => &*worker.app);
             self.apps.entries.remove(&*worker.app);
+            self.apps.watching.stale = true;
         }
         self.save_list();
     }

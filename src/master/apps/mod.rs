@@ -11,11 +11,14 @@
 mod changing;
 mod defining;
 mod list;
+mod measuring;
 mod output;
+mod pidfile;
 mod pools;
 mod recovering;
 mod spawning;
 mod telling;
+mod watching;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -50,6 +53,9 @@ pub(super) struct Apps {
     /// Workers that are to be started, and how fast.
     pub starts: Starts,
     starts_timer: Option<Key>,
+    measure_timer: Option<Key>,
+    /// What is watched for whom.
+    watching: watching::Watching,
     /// Workers that wait for a pool or for what they depend on.
     pub held: Vec<u32>,
     /// What is kept on the disk.
@@ -132,6 +138,8 @@ impl Apps {
             next_id: 0,
             starts: Starts::new(monotonic_ns()),
             starts_timer: None,
+            measure_timer: None,
+            watching: watching::Watching::default(),
             held: Vec::new(),
             stops: Vec::new(),
             list,

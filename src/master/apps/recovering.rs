@@ -155,7 +155,9 @@ impl Master {
             let revive = std::mem::take(&mut worker.revive);
             match worker.life.state() {
                 WorkerState::Stopped if revive => self.tell_worker(id, Event::Start),
-                WorkerState::Backoff | WorkerState::Running | WorkerState::Stopping => {
+                WorkerState::Backoff | WorkerState::Running | WorkerState::Ready | WorkerState::Stopping => {
+                    self.measure_soon(id);
+                    let Some(worker) = self.apps.workers.get_mut(&id) else { continue };
                     let wake_at = worker.life.wake_at();
                     worker.timer = wake_at.map(|at| self.timers.at(at, super::super::timers::Timer::Worker(id)));
                     if worker.life.state() == WorkerState::Stopping {

@@ -229,6 +229,8 @@ impl Master {
         if forked && self.treekill(id) {
             self.bring_into_cgroup(slot);
         }
+        self.write_pid_file(id, pid);
+        self.measure_soon(id);
         self.tell_worker(id, Event::Spawned);
     }
 
@@ -257,6 +259,7 @@ impl Master {
 
     /// A worker's process has ended.
     pub(in super::super) fn worker_exited(&mut self, slot: u32, id: u32, exit: &ExitEntry) {
+        self.remove_pid_file(id, exit.pid);
         self.drop_worker_slot(id, slot);
         let Some(worker) = self.apps.workers.get_mut(&id) else { return };
         worker.last_exit = Some(Box::new(*exit));
