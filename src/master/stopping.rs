@@ -103,7 +103,7 @@ impl Master {
             // A zygote that cannot be told is killed by the keeper.
             let _ = send_order(pool.orders.ours.as_fd(), Order::Retire, 0, 0);
         }
-        self.trees.leave();
+        self.trees.groups.leave();
         self.flush_journal();
         self.flush_all();
         self.tell_keeper(&ToKeeper::Quit(0), None);
