@@ -8,6 +8,7 @@
 
 mod apps;
 mod capture;
+mod cgroups;
 mod clients;
 mod connection;
 mod ending;

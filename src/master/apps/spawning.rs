@@ -180,7 +180,7 @@ impl Master {
         let mut cgroup = None;
         if let Some(live) = self.runs.live(slot) {
             env.push((TREE_ENV.into(), mark(live.nonce).into()));
-            cgroup = if app.treekill { self.trees.make(live, &self.log) } else { None };
+            cgroup = if app.treekill { self.trees.groups.make(live, &self.log) } else { None };
         }
         let program = Program {
             argv: interpreter.iter().chain([script]).chain(args).map(OsString::from).collect(),
