@@ -9,7 +9,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::widgets::{Block, Clear, Widget};
 use unicode_width::UnicodeWidthStr;
 
-use super::screen::{Front, Mode, Screen};
+use super::screen::{Front, Mode, Notice, Screen};
 use super::table;
 use crate::cli::columns::shorten;
 use crate::cli::workers::title as title_of;
@@ -151,7 +151,7 @@ fn log(buffer: &mut Buffer, area: Rect, screen: &mut Screen) {
 fn about(worker: &WorkerInfo) -> String {
     let mut text = escape::line(&title_of(worker)).into_owned();
     if worker.asked_restarts > 0 {
-        text.push_str(&format!(", {} restarts asked for", worker.asked_restarts));
+        text.push_str(&format!(", restarts asked for: {}", worker.asked_restarts));
     }
     if let Some(exit) = &worker.last_exit {
         let how = match (exit.exit_code, exit.signal_name.as_deref(), exit.signal) {
@@ -169,7 +169,7 @@ fn about(worker: &WorkerInfo) -> String {
 
 fn bottom(buffer: &mut Buffer, area: Rect, screen: &Screen) {
     let label = style(screen, terminal::Style::Label);
-    match (&screen.mode, &screen.notice) {
+    match (&screen.mode, screen.notice()) {
         (Mode::Confirm(order), _) => {
             let text = format!("Delete {} (id {})? It is stopped and forgotten. y: yes", order.name, order.id);
             put(buffer, area, &text, style(screen, terminal::Style::Bad).add_modifier(Modifier::BOLD));
@@ -177,7 +177,7 @@ fn bottom(buffer: &mut Buffer, area: Rect, screen: &Screen) {
         (Mode::Filter, _) => {
             put(buffer, area, &format!("/{}█  Enter keep, Esc no filter", screen.filter), label);
         }
-        (_, Some((text, bad))) => {
+        (_, Some(Notice { text, bad })) => {
             let how = if *bad { style(screen, terminal::Style::Bad) } else { label };
             put(buffer, area, text, how);
         }

@@ -172,8 +172,11 @@ struct LogsParams {
 }
 
 fn follow_log(socket: &Path, sender: &SyncSender<Message>, id: u32, leash: &Leash) {
-    let mut lines = LINES;
-    let tell = |lines: Vec<Line>| lines.is_empty() || sender.send(Message::Log { of: id, lines }).is_ok();
+    let (mut lines, mut pause) = (LINES, SOONEST / 4);
+    // False: nobody wants to hear it any more.
+    let tell = |lines: Vec<Line>| {
+        !leash.has_ended() && (lines.is_empty() || sender.send(Message::Log { of: id, lines }).is_ok())
+    };
     while !leash.has_ended() {
         let started = Client::connect(socket.to_owned()).and_then(|mut client| {
             if !leash.hold(&client)? {
@@ -190,6 +193,7 @@ fn follow_log(socket: &Path, sender: &SyncSender<Message>, id: u32, leash: &Leas
                 if !tell(first.unwrap_or_default()) {
                     return;
                 }
+                pause = SOONEST / 4;
                 while let Ok(Some(line)) = client.notification() {
                     let told = match serde_json::from_slice(&line) {
                         Ok(Notification::Log(line)) => Line::of(&line),
@@ -201,6 +205,9 @@ fn follow_log(socket: &Path, sender: &SyncSender<Message>, id: u32, leash: &Leas
                         return;
                     }
                 }
+                if !tell(vec![Line::interrupted()]) {
+                    return;
+                }
             }
             // The worker has gone, or has no log.
             Err(Error::Refused(error)) => {
@@ -210,7 +217,8 @@ fn follow_log(socket: &Path, sender: &SyncSender<Message>, id: u32, leash: &Leas
             Err(_) => {}
         }
         if !leash.has_ended() {
-            thread::sleep(POLL);
+            thread::sleep(pause);
+            pause = (pause * 2).min(POLL);
         }
     }
 }

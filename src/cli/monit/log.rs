@@ -34,6 +34,11 @@ impl Line {
     pub fn gap(lost: u64) -> Line {
         Line { error: true, text: format!("… {lost} lines came too fast to be shown") }
     }
+
+    /// That the connection ended, and what came then is not here.
+    pub fn interrupted() -> Line {
+        Line { error: true, text: "… the daemon's master was replaced; lines may be missing here".to_owned() }
+    }
 }
 
 /// The latest lines, and how far back one looks.

@@ -14,8 +14,19 @@ use crate::wire::apps::WorkerState;
 
 /// How far the arrows to the sides move the log, in columns.
 const SIDEWAYS: isize = 16;
+/// A message gives its place back to the keys after this.
+const NEWS: Duration = Duration::from_secs(6);
 /// The longest filter, in characters.
 const FILTER: usize = 64;
+
+/// A message for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Escaped.
+    pub text: String,
+    /// It is bad news.
+    pub bad: bool,
+}
 
 /// What follows from a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,8 +65,6 @@ pub struct Screen {
     pub front: Front,
     /// The text that the workers shown have in them.
     pub filter: String,
-    /// The last message, and whether it is bad news.
-    pub notice: Option<(String, bool)>,
     /// The chosen worker's.
     pub log: Log,
     /// The first row shown, among those that pass the filter.
@@ -66,6 +75,8 @@ pub struct Screen {
     heard: Instant,
     /// The notice is that the workers could not be asked for.
     silent: bool,
+    /// The last message, and since when.
+    notice: Option<(Notice, Instant)>,
     chosen: Option<u32>,
     chosen_at: Instant,
 }
@@ -78,13 +89,13 @@ impl Screen {
             mode: Mode::Normal,
             front: Front::Table,
             filter: String::new(),
-            notice: None,
             log: Log::default(),
             top: 0,
             page: 1,
             rows: None,
             heard: Instant::now(),
             silent: false,
+            notice: None,
             chosen: None,
             chosen_at: Instant::now(),
         }
@@ -99,6 +110,16 @@ impl Screen {
     pub fn shown(&self) -> Vec<&Row> {
         let wanted = self.filter.to_lowercase();
         self.rows.iter().flatten().filter(|row| wanted.is_empty() || has(row, &wanted)).collect()
+    }
+
+    /// What was said last, as long as it is news.
+    pub fn notice(&self) -> Option<&Notice> {
+        let (notice, since) = self.notice.as_ref()?;
+        (self.silent || since.elapsed() < NEWS).then_some(notice)
+    }
+
+    fn tell(&mut self, text: &str, bad: bool) {
+        self.notice = Some((Notice { text: escape::line(text).into_owned(), bad }, Instant::now()));
     }
 
     /// How old what is shown is.
@@ -132,12 +153,12 @@ impl Screen {
             Message::Workers(rows) => self.replace(rows),
             Message::Unreachable(why) => {
                 self.silent = true;
-                self.notice = Some((escape::line(&why).into_owned(), true));
+                self.tell(&why, true);
             }
             Message::Log { of, lines } if Some(of) == self.chosen => lines.into_iter().for_each(|l| self.log.push(l)),
             Message::Log { .. } => {}
-            Message::Done(Ok(text)) => self.notice = Some((escape::line(&text).into_owned(), false)),
-            Message::Done(Err(text)) => self.notice = Some((escape::line(&text).into_owned(), true)),
+            Message::Done(Ok(text)) => self.tell(&text, false),
+            Message::Done(Err(text)) => self.tell(&text, true),
         }
         Act::Nothing
     }
@@ -194,7 +215,7 @@ impl Screen {
                 if matches!(key.code, KeyCode::Char('y' | 'Y')) {
                     return self.order(order);
                 }
-                self.notice = Some(("nothing was done".to_owned(), false));
+                self.tell("nothing was done", false);
             }
         }
         Act::Nothing
@@ -270,14 +291,14 @@ impl Screen {
     }
 
     fn order(&mut self, order: Order) -> Act {
-        self.notice = Some((format!("{}: {} …", order.name, order.verb.doing()), false));
+        self.tell(&format!("{}: {} …", order.name, order.verb.doing()), false);
         Act::Do(order)
     }
 }
 
 fn has(row: &Row, wanted: &str) -> bool {
     let worker = &row.worker;
-    worker.name.to_lowercase().contains(wanted)
+    title(worker).to_lowercase().contains(wanted)
         || worker.namespace.to_lowercase().contains(wanted)
         || worker.state.as_str().contains(wanted)
         || worker.id.to_string() == wanted

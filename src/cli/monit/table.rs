@@ -41,6 +41,8 @@ const COLUMNS: [Column; 8] = [
     Column { heading: "USER", width: 12, right: false, from: 120, text: |row| or_dash(row.worker.user.as_deref()) },
 ];
 const ID: u16 = 5;
+/// More is left blank at the right.
+const NAME: u16 = 60;
 const GAP: u16 = 1;
 
 /// Nanoseconds since the epoch.
@@ -78,7 +80,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, screen: &mut Screen) {
     let top = screen.top.clamp((at + 1).saturating_sub(page), at).min(shown.len().saturating_sub(page));
     let columns: Vec<&Column> = COLUMNS.iter().filter(|column| area.width >= column.from).collect();
     let taken: u16 = columns.iter().map(|column| column.width + GAP).sum();
-    let name = area.width.saturating_sub(taken + ID + GAP);
+    let name = area.width.saturating_sub(taken + ID + GAP).min(NAME);
     let label = style(screen, terminal::Style::Label);
     let mut line = Cells { buffer, rest: Rect { height: 1, ..area } };
     line.put("ID", ID, true, label);
