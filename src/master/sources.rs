@@ -4,7 +4,7 @@
 use mio::Token;
 use slab::Slab;
 
-use super::apps::{Probe, Watched};
+use super::apps::Probe;
 use super::capture::Capture;
 use super::connection::Connection;
 use super::logs::LogPipe;
@@ -26,8 +26,8 @@ pub enum Source {
     Notify,
     /// A probe of a worker's readiness.
     Probe(Box<Probe>),
-    /// Files of an app or pool.
-    Watch(Box<Watched>),
+    /// Watched files have changed.
+    Watch,
     /// The list of apps has been written.
     List,
     /// A run's captured output.

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 mod acting;
+pub mod cgroup;
 pub mod clock;
 pub mod clone;
 pub mod eventfd;
@@ -23,6 +24,7 @@ pub mod seqpacket;
 pub mod shm;
 pub mod signals;
 pub mod spawn;
+pub mod tree;
 pub mod usage;
 pub mod users;
 pub mod watch;

@@ -125,6 +125,7 @@ impl Master {
 
     /// Adds an app, or gives one that is there another definition. `start`: those that are not up are started, too.
     pub(super) fn define_app(&mut self, app: App, env: &Environment, update_env: bool, start: bool) {
+        self.apps.watching.stale = true;
         let name = app.name.clone();
         let policy = Policy::of(&app);
         let wanted = count(&app, processors());
@@ -215,6 +216,7 @@ impl Master {
             if let Some(entry) = self.apps.entries.remove(&*worker.app) {
                 self.drop_sockets(&worker.app, entry.sockets);
             }
+            self.apps.watching.stale = true;
         }
         self.save_list();
     }

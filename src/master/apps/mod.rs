@@ -11,8 +11,9 @@
 mod changing;
 mod defining;
 mod list;
-mod memory;
+mod measuring;
 mod output;
+mod pidfile;
 mod pools;
 mod readiness;
 mod recovering;
@@ -26,13 +27,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use mio::Token;
 use slog::{info, warn};
 
 pub(super) use list::List;
 pub(super) use readiness::Probe;
 use recovering::Note;
-pub(super) use watching::Watched;
 
 use super::Master;
 use super::runs::Asker;
@@ -59,6 +58,9 @@ pub(super) struct Apps {
     /// Workers that are to be started, and how fast.
     pub starts: Starts,
     starts_timer: Option<Key>,
+    measure_timer: Option<Key>,
+    /// What is watched for whom.
+    watching: watching::Watching,
     /// Workers that wait for a pool or for what they depend on.
     pub held: Vec<u32>,
     /// What is kept on the disk.
@@ -67,10 +69,6 @@ pub(super) struct Apps {
     pub stops: Vec<u32>,
     /// Slots of a former master's successors that had not taken over: they are ended after the recovery.
     pub surplus: Vec<u32>,
-    /// A look at workers' memory is due.
-    memory_watched: bool,
-    /// Sources of those whose files are watched.
-    watched: Vec<Token>,
     /// Reloads that are under way.
     pub rollouts: Vec<reloading::Rollout>,
     /// Where processes say that they are ready, once one of them needs it.
@@ -157,11 +155,11 @@ impl Apps {
             next_id: 0,
             starts: Starts::new(monotonic_ns()),
             starts_timer: None,
+            measure_timer: None,
+            watching: watching::Watching::default(),
             held: Vec::new(),
             stops: Vec::new(),
             surplus: Vec::new(),
-            memory_watched: false,
-            watched: Vec::new(),
             rollouts: Vec::new(),
             notify: None,
             list,

@@ -36,8 +36,6 @@ impl Master {
         // What is stopped by a shutdown still is wanted.
         if !self.stopping() {
             self.apps.list.change();
-            self.watch_files();
-            self.watch_memory();
         }
     }
 
@@ -180,6 +178,8 @@ impl Master {
             match worker.life.state() {
                 WorkerState::Stopped if revive => self.tell_worker(id, Event::Start),
                 WorkerState::Backoff | WorkerState::Running | WorkerState::Ready | WorkerState::Stopping => {
+                    self.measure_soon(id);
+                    let Some(worker) = self.apps.workers.get_mut(&id) else { continue };
                     let wake_at = worker.life.wake_at();
                     worker.timer = wake_at.map(|at| self.timers.at(at, super::super::timers::Timer::Worker(id)));
                     let (state, slot) = (worker.life.state(), worker.slot);
@@ -196,8 +196,6 @@ impl Master {
                 _ => {}
             }
         }
-        self.watch_files();
-        self.watch_memory();
     }
 }
 

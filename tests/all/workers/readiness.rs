@@ -25,11 +25,13 @@ async def main():
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    server = await asyncio.start_server(answer, sock=socket.socket(fileno=3), backlog=4096)
+    listening = socket.socket(fileno=3)
+    await asyncio.start_server(answer, sock=listening, backlog=4096)
     if "NOTIFY_SOCKET" in os.environ:
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
     await stop.wait()
-    server.close()
+    # Nothing more is accepted, what has been is answered. (Server.close() would drop what is accepted and not begun.)
+    asyncio.get_running_loop().remove_reader(listening.fileno())
     while len(asyncio.all_tasks()) > 1:
         await asyncio.sleep(0.01)
 asyncio.run(main())
