@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::cli::workers::percent;
+use crate::cli::workers::{percent, title};
 use crate::sys::usage::Usage;
 use crate::wire::apps::WorkerInfo;
 use crate::wire::status::Timestamp;
@@ -20,6 +20,17 @@ pub struct Row {
     pub cpu: Option<f64>,
     /// Resident bytes.
     pub memory: Option<u64>,
+}
+
+impl Row {
+    /// Whether a filter, in lower case, lets it pass.
+    pub fn has(&self, wanted: &str) -> bool {
+        let worker = &self.worker;
+        title(worker).to_lowercase().contains(wanted)
+            || worker.namespace.to_lowercase().contains(wanted)
+            || worker.state.as_str().contains(wanted)
+            || worker.id.to_string() == wanted
+    }
 }
 
 /// A process: a number that came back is another one.

@@ -109,7 +109,7 @@ impl Screen {
     /// Those that pass the filter.
     pub fn shown(&self) -> Vec<&Row> {
         let wanted = self.filter.to_lowercase();
-        self.rows.iter().flatten().filter(|row| wanted.is_empty() || has(row, &wanted)).collect()
+        self.rows.iter().flatten().filter(|row| wanted.is_empty() || row.has(&wanted)).collect()
     }
 
     /// What was said last, as long as it is news.
@@ -294,12 +294,4 @@ impl Screen {
         self.tell(&format!("{}: {} …", order.name, order.verb.doing()), false);
         Act::Do(order)
     }
-}
-
-fn has(row: &Row, wanted: &str) -> bool {
-    let worker = &row.worker;
-    title(worker).to_lowercase().contains(wanted)
-        || worker.namespace.to_lowercase().contains(wanted)
-        || worker.state.as_str().contains(wanted)
-        || worker.id.to_string() == wanted
 }
