@@ -465,7 +465,7 @@ fn raw(node: &Node) -> Option<Box<RawValue>> {
     RawValue::from_string(json(node).to_string()).ok()
 }
 
-fn json(node: &Node) -> serde_json::Value {
+pub(super) fn json(node: &Node) -> serde_json::Value {
     match &node.value {
         Value::Null => serde_json::Value::Null,
         Value::Bool(flag) => (*flag).into(),
