@@ -408,7 +408,7 @@ fn program(fields: &Fields, cwd: &Path, presence: Presence, at: &At, report: &mu
     Some(Program::Exec { script, args, interpreter })
 }
 
-fn by_extension(script: &str) -> Vec<String> {
+pub(super) fn by_extension(script: &str) -> Vec<String> {
     let word = match Path::new(script).extension().and_then(|e| e.to_str()) {
         Some("php") => "php",
         Some("py") => "python3",

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::kinds;
-use super::program::{Process, Shared, Sink, without_number};
+use super::program::{Process, Shared};
 use super::section::Values;
 use super::written::Draft;
+use super::{kinds, logs};
 use crate::wire::signal::{signal_name, signal_number};
 
 /// What is asked of a program beside its section.
@@ -31,14 +31,14 @@ pub(super) fn drafts(
 ) -> Vec<Draft> {
     let Some(first) = processes.first() else { return Vec::new() };
     let folded = fold(processes);
-    let (rules, logs) = (rules(values, asked.shared), logs(values, first));
+    let (rules, logs) = (rules(values, asked.shared), logs::logs(values, first));
     let mut drafts = Vec::new();
     match folded {
         Some(raised) => {
             let name = unique(values, asked.program, asked, taken);
             let several = processes.len() > 1;
             let (out, error, merged) = match several {
-                true => shared_logs(values, processes, asked),
+                true => logs::shared(values, processes, asked),
                 false => (first.out.clone(), first.error.clone(), false),
             };
             let mut draft = Draft::default();
@@ -260,105 +260,4 @@ fn max_restarts(values: &mut Values) -> Option<i64> {
         values.say("startretries", format!("{retries} is max_restarts {exits}: {why}"));
     }
     Some(exits)
-}
-
-/// How its log files are kept.
-struct Rotation {
-    size: u64,
-    backups: i64,
-    together: bool,
-}
-
-fn logs(values: &mut Values, first: &Process) -> Rotation {
-    let expected = "a size such as 50MB";
-    let together = values.flag("redirect_stderr", false);
-    let mut of = |stream: &str| {
-        let size = values.read(&format!("{stream}_logfile_maxbytes"), expected, kinds::bytes).unwrap_or(50 << 20);
-        (size, values.number(&format!("{stream}_logfile_backups"), 10).clamp(0, 1000))
-    };
-    let (out, error) = (of("stdout"), of("stderr"));
-    let (size, backups) = if first.out == Sink::Off && !together { error } else { out };
-    if !together && first.out != Sink::Off && first.error != Sink::Off && out != error {
-        let key = if out.0 == error.0 { "stderr_logfile_backups" } else { "stderr_logfile_maxbytes" };
-        values.say(key, "size and number of log files count for both streams: those of stdout were taken");
-    }
-    for stream in ["stdout", "stderr"] {
-        let file = format!("{stream}_logfile");
-        let to_syslog = values.flag(&format!("{stream}_syslog"), false);
-        if to_syslog || values.text(&file).is_some_and(|path| path.to_lowercase() == "syslog") {
-            let key = if to_syslog { format!("{stream}_syslog") } else { file };
-            values.say(&key, "nothing is sent to syslog; for the journal, pipe `preforkd logs -f NAME` to systemd-cat");
-        }
-        if values.flag(&format!("{stream}_events_enabled"), false) {
-            values.say(
-                &format!("{stream}_events_enabled"),
-                "programs that want the output ask for it: `apps.logs` with `follow`",
-            );
-        }
-        let capture = format!("{stream}_capture_maxbytes");
-        if values.read(&capture, expected, kinds::bytes).unwrap_or(0) > 0 {
-            values.say(&capture, "there is no capture mode; the tags stay in the output");
-        }
-    }
-    Rotation { size, backups, together }
-}
-
-impl Rotation {
-    fn put(&self, draft: &mut Draft, values: &mut Values, (out, error): (&Sink, &Sink), merged: bool) {
-        let sink = |sink: &Sink| match sink {
-            Sink::Auto => None,
-            Sink::Off => Some(Value::Bool(false)),
-            Sink::File(path) => Some(Value::from(path.clone())),
-        };
-        draft.some("out_file", sink(out));
-        if self.together {
-            draft.some("error_file", sink(out));
-            if *out == Sink::Auto && values.tells {
-                values.say("redirect_stderr", "files that are named by the daemon are one a stream; give stdout_logfile a path to have both in one");
-            }
-        } else {
-            draft.some("error_file", sink(error));
-        }
-        draft.put_if(merged, "merge_logs", true);
-        if *out == Sink::Off && (self.together || *error == Sink::Off) {
-            return;
-        }
-        match self.size {
-            0 => draft.put("max_log_size", false),
-            size => draft.put("max_log_size", readable(size.max(4096))),
-        }
-        // Without a limit of size nothing is ever rotated.
-        draft.put_if(self.size > 0, "max_log_files", self.backups);
-    }
-}
-
-/// The log files of a program with several processes: one for all, or one each that goes by the instance's number.
-fn shared_logs(values: &mut Values, processes: &[Process], asked: &Asked) -> (Sink, Sink, bool) {
-    let mut numbered = false;
-    let mut of = |key: &str, sinks: Vec<&Sink>| {
-        if sinks.windows(2).all(|pair| pair[0] == pair[1]) {
-            return (*sinks[0]).clone();
-        }
-        numbered = true;
-        let sink = without_number(values, key, asked.program, asked.shared);
-        if let Sink::File(path) = &sink {
-            let short = path.rsplit('/').next().unwrap_or(path);
-            values.say(key, format!("instance 0 writes {short}, instance N has -N before its extension"));
-        }
-        sink
-    };
-    let out = of("stdout_logfile", processes.iter().map(|process| &process.out).collect());
-    let error = of("stderr_logfile", processes.iter().map(|process| &process.error).collect());
-    let files = [&out, &error].into_iter().any(|sink| matches!(sink, Sink::File(path) if !path.starts_with("/dev/")));
-    (out, error, files && !numbered)
-}
-
-/// `50M` for 52428800.
-pub(super) fn readable(bytes: u64) -> Value {
-    for (shift, letter) in [(30, 'G'), (20, 'M'), (10, 'K')] {
-        if bytes > 0 && bytes.trailing_zeros() >= shift {
-            return format!("{}{letter}", bytes >> shift).into();
-        }
-    }
-    bytes.into()
 }

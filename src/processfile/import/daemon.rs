@@ -17,7 +17,7 @@ const DAEMON: &[(&str, &str)] = &[
     ("logfile", "the daemon logs to its stderr; under systemd that is the journal"),
     ("logfile_maxbytes", "as for logfile"),
     ("logfile_backups", "as for logfile"),
-    ("loglevel", "as for logfile: PREFORKD_LOG says how much"),
+    ("loglevel", "as for logfile; `serve --log-level` says how much"),
     ("pidfile", "`preforkd info` tells the pid; under systemd `systemctl show -p MainPID` does"),
     ("childlogdir", "files that the daemon names are in DIR/logs; DIR is what --dir says"),
     ("nodaemon", "`preforkd serve` stays in the foreground; `preforkd start` brings a daemon up in the background"),

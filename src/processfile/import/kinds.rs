@@ -31,14 +31,33 @@ pub(super) fn codes(value: &str) -> Option<Vec<u8>> {
     value.split(',').map(|code| code.trim().parse().ok()).collect()
 }
 
-/// `KEY="value",OTHER=value`, with a shell's quotes. The error says what is wrong; what stands before it is read.
+/// `KEY="value",OTHER=value`, with quotes. The error says what is wrong; what stands before it is read.
+///
+/// Up to 4.3 a backslash means itself and a quote counts only where a value begins. Later ones read as a shell does, which
+/// is tried on what the former refuse.
 pub(super) fn variables(value: &str) -> (BTreeMap<String, String>, Result<(), String>) {
-    let mut found = BTreeMap::new();
-    let tokens = match tokens(value) {
+    if let Ok(tokens) = tokens(value, Quotes::Plain)
+        && let (mut found, true) = pairs(&tokens)
+    {
+        for value in found.values_mut() {
+            *value = value.trim_matches(['\'', '"']).to_owned();
+        }
+        return (found, Ok(()));
+    }
+    let tokens = match tokens(value, Quotes::Shell) {
         Ok(tokens) => tokens,
-        Err(fault) => return (found, Err(fault)),
+        Err(fault) => return (BTreeMap::new(), Err(fault.to_owned())),
     };
-    let mut rest = tokens.as_slice();
+    let (found, whole) = pairs(&tokens);
+    // Which one, and not what is in it: that may be a secret.
+    let fault = format!("expected KEY=\"value\" as variable {}; put values in double quotes", found.len() + 1);
+    (found, if whole { Ok(()) } else { Err(fault) })
+}
+
+/// The variables, and whether that is all there is.
+fn pairs(tokens: &[String]) -> (BTreeMap<String, String>, bool) {
+    let mut found = BTreeMap::new();
+    let mut rest = tokens;
     while let [key, equals, value, after @ ..] = rest {
         if equals != "=" {
             break;
@@ -47,41 +66,51 @@ pub(super) fn variables(value: &str) -> (BTreeMap<String, String>, Result<(), St
         // supervisord does not look at what separates them.
         rest = after.get(1..).unwrap_or_default();
     }
-    if rest.is_empty() {
-        return (found, Ok(()));
-    }
-    // Which one, and not what is in it: that may be a secret.
-    let fault = format!("expected KEY=\"value\" as variable {}; put values in double quotes", found.len() + 1);
-    (found, Err(fault))
+    (found, rest.is_empty())
 }
 
-/// Words of letters, digits and some signs; all else is a token a character. Python's `shlex` in its POSIX mode.
-fn tokens(text: &str) -> Result<Vec<String>, String> {
+/// How Python's `shlex` takes quotes.
+#[derive(Clone, Copy, PartialEq)]
+enum Quotes {
+    /// They stay, and nothing is escaped.
+    Plain,
+    /// Its POSIX mode.
+    Shell,
+}
+
+/// Words of letters, digits and some signs; all else is a token a character.
+fn tokens(text: &str, quotes: Quotes) -> Result<Vec<String>, &'static str> {
+    const OPEN: &str = "a quote is not closed";
+    let plain = quotes == Quotes::Plain;
     let mut tokens = Vec::new();
     let mut word: Option<String> = None;
     let mut characters = text.chars();
     while let Some(character) = characters.next() {
         match character {
-            '"' | '\'' => {
+            '"' | '\'' if plain && word.is_none() => {
+                let mut quoted = String::from(character);
+                while !(quoted.len() > 1 && quoted.ends_with(character)) {
+                    quoted.push(characters.next().ok_or(OPEN)?);
+                }
+                tokens.push(quoted);
+            }
+            '"' | '\'' if !plain => {
                 let word = word.get_or_insert_default();
                 loop {
-                    match characters.next() {
-                        None => return Err("a quote is not closed".to_owned()),
-                        Some(c) if c == character => break,
-                        Some('\\') if character == '"' => match characters.next() {
-                            Some(escaped @ ('"' | '\\')) => word.push(escaped),
-                            Some(other) => word.extend(['\\', other]),
-                            None => return Err("a quote is not closed".to_owned()),
+                    match characters.next().ok_or(OPEN)? {
+                        c if c == character => break,
+                        '\\' if character == '"' => match characters.next().ok_or(OPEN)? {
+                            escaped @ ('"' | '\\') => word.push(escaped),
+                            other => word.extend(['\\', other]),
                         },
-                        Some(c) => word.push(c),
+                        c => word.push(c),
                     }
                 }
             }
-            '\\' => match characters.next() {
-                Some(escaped) => word.get_or_insert_default().push(escaped),
-                None => return Err("nothing follows a backslash".to_owned()),
-            },
-            c if c.is_alphanumeric() || "_/.+-():".contains(c) => word.get_or_insert_default().push(c),
+            '\\' if !plain => {
+                word.get_or_insert_default().push(characters.next().ok_or("nothing follows a backslash")?);
+            }
+            c if c.is_alphanumeric() || "_/.+-():\"'".contains(c) => word.get_or_insert_default().push(c),
             other => {
                 tokens.extend(word.take());
                 if other == '#' {
@@ -120,6 +149,11 @@ mod tests {
         );
         assert_eq!(pairs("A=\"\",\n B=\"b\" ,\n"), owned(&[("A", ""), ("B", "b")]));
         assert_eq!(pairs(r#"A="say \"hi\" \n",B=a"b c"d"#), owned(&[("A", "say \"hi\" \\n"), ("B", "ab cd")]));
+        assert_eq!(
+            pairs(r#"A="C:\\x\",B='é'"#),
+            owned(&[("A", r"C:\\x\"), ("B", "é")]),
+            "a backslash is one up to 4.3"
+        );
     }
 
     #[test]

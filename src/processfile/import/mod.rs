@@ -13,6 +13,7 @@ mod daemon;
 mod expand;
 mod ini;
 mod kinds;
+mod logs;
 mod pm2;
 mod pm2_env;
 mod program;

@@ -8,10 +8,11 @@ use std::rc::Rc;
 
 use serde_json::Value as Json;
 
-use super::super::apps::json;
+use super::super::apps::{by_extension, json};
 use super::super::tree::{Entry, Node, Value};
 use super::Around;
-use super::app::{app_name, readable, variables};
+use super::app::{app_name, variables};
+use super::logs::readable;
 use super::pm2_env::{Kept, sort};
 use super::remark::{Origin, Remarks};
 use super::written::Draft;
@@ -31,7 +32,6 @@ const SAME: &[(&str, &str, &str)] = &[
     ("listen_timeout", "listen_timeout", "3000"),
     ("instance_var", "instance_var", "\"NODE_APP_INSTANCE\""),
     ("increment_var", "increment_var", "null"),
-    ("filter_env", "filter_env", "[]"),
     ("watch", "watch", "false"),
     ("ignore_watch", "ignore_watch", "[]"),
     ("watch_delay", "watch_delay", "1000"),
@@ -39,7 +39,6 @@ const SAME: &[(&str, &str, &str)] = &[
     ("gid", "group", "null"),
     ("log_type", "log_type", "null"),
     ("log_date_format", "log_date_format", "\"\""),
-    ("time", "time", "false"),
     ("disable_logs", "disable_logs", "false"),
 ];
 
@@ -129,22 +128,22 @@ fn flag(entries: &[Entry], key: &str) -> bool {
 fn process<'a>(item: &'a Node, around: &Around) -> Option<Process<'a>> {
     let Value::Object(entries) = &item.value else { return None };
     let script = text(entries, "pm_exec_path")?;
-    let extension = Path::new(script).extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    let mut keys = vec![("script", Json::from(script))];
+    let mut keys = Vec::new();
+    if let Some(namespace) = text(entries, "namespace").filter(|namespace| *namespace != "default") {
+        keys.push(("namespace", app_name(namespace).into()));
+    }
+    keys.push(("script", Json::from(script)));
     let mut same = |from: &str, to: &'static str, default: &str| {
         let value = find(entries, from).map(|entry| json(&entry.node)).unwrap_or_default();
-        if !value.is_null() && value.to_string() != default {
+        if !value.is_null() && serde_json::from_str(default).ok().as_ref() != Some(&value) {
             keys.push((to, value));
         }
     };
     same("args", "args", "[]");
-    let own = match text(entries, "exec_interpreter") {
-        // What the extension means anyway.
-        Some("node") | None => ["js", "mjs", "cjs"].contains(&extension),
-        Some("none") => !["php", "py", "rb", "pl", "sh", "js", "mjs", "cjs"].contains(&extension),
-        Some(_) => false,
-    };
-    if !own {
+    // What goes without saying here.
+    if text(entries, "exec_interpreter").unwrap_or("node")
+        != by_extension(script).first().map_or("none", String::as_str)
+    {
         same("exec_interpreter", "interpreter", "null");
     }
     same("node_args", "interpreter_args", "[]");
@@ -152,8 +151,13 @@ fn process<'a>(item: &'a Node, around: &Around) -> Option<Process<'a>> {
     for (from, to, default) in SAME {
         same(from, to, default);
     }
-    if let Some(namespace) = text(entries, "namespace").filter(|namespace| *namespace != "default") {
-        keys.push(("namespace", app_name(namespace).into()));
+    if text(entries, "log_date_format").is_none() {
+        same("time", "time", "false");
+    }
+    // `true` is a list of everything.
+    match find(entries, "filter_env").map(|entry| &entry.node.value) {
+        Some(Value::Bool(true)) => keys.push(("inherit_env", false.into())),
+        _ => same("filter_env", "filter_env", "[]"),
     }
     if let Some(bytes) = find(entries, "max_memory_restart").map(|entry| json(&entry.node)).filter(|v| !v.is_null()) {
         keys.push(("max_memory_restart", bytes.as_u64().map_or(bytes, readable)));
@@ -161,12 +165,13 @@ fn process<'a>(item: &'a Node, around: &Around) -> Option<Process<'a>> {
     let objects = entries.iter().filter(|e| e.key.starts_with("env_") && matches!(e.node.value, Value::Object(_)));
     let instance_var = text(entries, "instance_var").unwrap_or("NODE_APP_INSTANCE");
     let merges = flag(entries, "merge_logs");
+    let name = text(entries, "name").unwrap_or("app");
     Some(Process {
         entries,
         line: item.line,
-        name: text(entries, "name").unwrap_or("app").to_owned(),
+        name: name.to_owned(),
         keys,
-        kept: find(entries, "env").map(|entry| sort(&entry.node, instance_var, around)).unwrap_or_default(),
+        kept: find(entries, "env").map(|entry| sort(&entry.node, [instance_var, name], around)).unwrap_or_default(),
         named: objects.map(|entry| (entry.key.clone(), json(&entry.node))).collect(),
         cluster: text(entries, "exec_mode").is_some_and(|mode| mode.starts_with("cluster")),
         merges,

@@ -57,8 +57,9 @@ const PM2: &[&str] =
     &["unique_id", "vizion_running", "km_link", "SILENT", "NODE_CHANNEL_FD", "NODE_CHANNEL_SERIALIZATION_MODE"];
 const PM2_STARTS: &[&str] = &["PM2_", "pm2_", "pm_", "axm_", "npm_"];
 
-/// Sorts the variables of a process.
-pub(super) fn sort(env: &Node, instance_var: &str, around: &Around) -> Kept {
+/// Sorts the variables of a process. Those of the names `own` are pm2's: the instance's number, and one that is called as
+/// the app and holds what modules are told.
+pub(super) fn sort(env: &Node, own: [&str; 2], around: &Around) -> Kept {
     let mut kept = Kept::default();
     let Value::Object(entries) = &env.value else { return kept };
     for entry in entries {
@@ -71,7 +72,7 @@ pub(super) fn sort(env: &Node, instance_var: &str, around: &Around) -> Kept {
         let starts = |list: &[&str]| list.iter().any(|start| name.starts_with(start));
         // An exported function of a shell, or nothing that a process could be given.
         let odd = name.is_empty() || name.contains(['=', '%', '\0']) || value.contains('\0');
-        if odd || PM2.contains(&name) || starts(PM2_STARTS) || name == instance_var {
+        if odd || PM2.contains(&name) || starts(PM2_STARTS) || own.contains(&name) {
             continue;
         }
         if SESSION.contains(&name) || starts(SESSION_STARTS) {
@@ -97,7 +98,7 @@ impl Kept {
             parts.push(format!("taken for declared: {}", names.join(", ")));
         }
         if self.same > 0 {
-            parts.push(format!("{} are the same in this session, and inherited", self.same));
+            parts.push(format!("inherited, as this session has the same: {}", self.same));
         }
         if !self.session.is_empty() {
             parts.push(format!("left out, of a login: {}", self.session.join(", ")));

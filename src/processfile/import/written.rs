@@ -33,11 +33,6 @@ impl Draft {
     pub fn named_env(&mut self, key: String, value: Value) {
         self.named.push((key, value));
     }
-
-    #[cfg(test)]
-    pub fn get(&self, key: &str) -> Option<&Value> {
-        self.keys.iter().find(|(name, _)| *name == key).map(|(_, value)| value)
-    }
 }
 
 /// The width up to which a list or an object stays on its line.
