@@ -440,7 +440,7 @@ fn program(fields: &Fields, cwd: &Path, presence: Presence, at: &At, report: &mu
     Some(Program::Exec { script, args, interpreter })
 }
 
-fn by_extension(script: &str) -> Vec<String> {
+pub(super) fn by_extension(script: &str) -> Vec<String> {
     let word = match Path::new(script).extension().and_then(|e| e.to_str()) {
         Some("php") => "php",
         Some("py") => "python3",
@@ -497,7 +497,7 @@ fn raw(node: &Node) -> Option<Box<RawValue>> {
     RawValue::from_string(json(node).to_string()).ok()
 }
 
-fn json(node: &Node) -> serde_json::Value {
+pub(super) fn json(node: &Node) -> serde_json::Value {
     match &node.value {
         Value::Null => serde_json::Value::Null,
         Value::Bool(flag) => (*flag).into(),
