@@ -26,6 +26,7 @@ mod jlist;
 mod kill;
 mod list;
 mod logs;
+mod monit;
 mod outcome;
 mod params;
 mod pid;
@@ -136,6 +137,7 @@ enum Command {
     SendSignal(send_signal::SendSignal),
     #[command(visible_aliases = ["show", "desc"])]
     Describe(describe::Describe),
+    Monit(monit::Monit),
     Jlist(jlist::Jlist),
     Prettylist(jlist::Prettylist),
     Env(env::Env),
@@ -207,6 +209,7 @@ impl Cli {
             Command::Resurrect(command) => command.execute(&context),
             Command::Apply(command) => command.execute(&context),
             Command::Describe(command) => command.execute(&context),
+            Command::Monit(command) => command.execute(&context),
             Command::Jlist(command) => command.execute(&context),
             Command::Prettylist(command) => command.execute(&context),
             Command::Startup(command) => command.execute(&context),

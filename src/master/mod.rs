@@ -8,6 +8,7 @@
 
 mod apps;
 mod capture;
+mod cgroups;
 mod clients;
 mod connection;
 mod ending;
@@ -204,6 +205,7 @@ impl Master {
                     Some(Source::Capture(_)) => self.read_capture(token),
                     Some(Source::List) => self.list_saved(),
                     Some(Source::Notify) => self.notified(),
+                    Some(Source::Node(_)) => self.node_says(token),
                     Some(Source::Probe(_)) => self.probe_event(token),
                     Some(Source::Log(_)) => self.read_log(token, event.is_read_closed()),
                     Some(Source::Watch) => self.files_changed(),

@@ -100,6 +100,7 @@ impl Live {
             ending: false,
             tree: Vec::new(),
             early_signal: None,
+            node: None,
             captures: Vec::new(),
             said: false,
             extra: Extra::default(),
@@ -170,6 +171,8 @@ pub struct Live {
     pub ending: bool,
     /// A signal that came before its process.
     pub early_signal: Option<(i32, Option<Duration>)>,
+    /// A worker's channel in Node's way.
+    pub node: Option<Token>,
     /// Captured stdout and stderr.
     pub captures: Vec<Token>,
     /// All of what it leaves is in the journal already.

@@ -104,7 +104,7 @@ impl Master {
             let _ = send_order(pool.orders.ours.as_fd(), Order::Retire, 0, 0);
         }
         self.drain_logs();
-        self.trees.leave();
+        self.trees.groups.leave();
         self.flush_journal();
         self.flush_all();
         self.tell_keeper(&ToKeeper::Quit(0), None);

@@ -14,12 +14,9 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use slog::{debug, info, warn};
-
 use super::Master;
-use super::runs::Live;
+use super::cgroups::{WorkerCgroups, name_of};
 use super::timers::Timer;
-use crate::sys::cgroup::{Cgroup, Cgroups};
 use crate::sys::pidfd::PidFd;
 use crate::sys::process;
 use crate::sys::tree::{self, Member};
@@ -32,11 +29,9 @@ const SIGCONT: i32 = 18;
 const ROUNDS: usize = 8;
 
 /// What is known of trees.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Trees {
-    cgroups: Option<Cgroups>,
-    /// Cgroups of which everybody has been killed, and that are removed when they are empty.
-    emptying: Vec<String>,
+    pub groups: WorkerCgroups,
     /// Trees whose first process has ended in this turn.
     ended: Vec<Rest>,
     /// Those that have some time left.
@@ -61,93 +56,16 @@ pub(super) fn mark(nonce: u64) -> String {
     format!("{nonce:016x}")
 }
 
-fn cgroup_name(live: &Live) -> String {
-    format!("{}-{}", live.id, mark(live.nonce))
-}
-
 impl Trees {
-    /// With a cgroup for each worker, if that can be had here. `fresh`: whoever is in one has lost its daemon.
+    /// See [`WorkerCgroups::open`].
     pub fn open(name: &str, fresh: bool, log: &slog::Logger) -> Trees {
-        let cgroups = match Cgroups::open(name) {
-            Ok(cgroups) => Some(cgroups),
-            Err(e) => {
-                info!(log, "no cgroups for workers; their processes are found through /proc"; "why" => %e);
-                None
-            }
-        };
-        let mut trees = Trees { cgroups, ..Trees::default() };
-        if fresh {
-            trees.keep_only(&HashSet::new());
-        }
-        trees
+        let groups = WorkerCgroups::open(name, fresh, log);
+        Trees { groups, ended: Vec::new(), leftovers: HashMap::new(), next: 0 }
     }
 
-    /// Ends everybody who is in a cgroup that is none of these.
-    fn keep_only(&mut self, names: &HashSet<String>) {
-        let Some(cgroups) = &self.cgroups else { return };
-        let gone: Vec<String> = cgroups.names().into_iter().filter(|name| !names.contains(name)).collect();
-        gone.into_iter().for_each(|name| self.end_cgroup(name));
-    }
-
-    /// A cgroup for that worker's process.
-    pub fn make(&self, live: &Live, log: &slog::Logger) -> Option<Cgroup> {
-        match self.cgroups.as_ref()?.make(&cgroup_name(live)) {
-            Ok(cgroup) => Some(cgroup),
-            Err(e) => {
-                warn!(log, "a worker has no cgroup"; "error" => %e);
-                None
-            }
-        }
-    }
-
-    /// The cgroup of that process, if it has one.
-    fn cgroup_of(&self, live: &Live) -> Option<String> {
-        live.worker?;
-        let name = cgroup_name(live);
-        self.cgroups.as_ref()?.members(&name).map(|_| name)
-    }
-
-    /// Kills all that are in it, and removes it now or as soon as it is empty.
-    fn end_cgroup(&mut self, name: String) {
-        let Some(cgroups) = &self.cgroups else { return };
-        if cgroups.remove(&name) {
-            return;
-        }
-        // It may have gone by itself in between.
-        let _ = cgroups.kill(&name);
-        if !cgroups.remove(&name) {
-            self.emptying.push(name);
-        }
-    }
-
-    /// Removes those that are empty by now.
-    fn sweep(&mut self) {
-        if let Some(cgroups) = &self.cgroups {
-            self.emptying.retain(|name| !cgroups.remove(name));
-        }
-    }
-
-    /// Whoever is in that process's cgroup.
-    fn inside(&self, name: &str) -> Vec<Member> {
-        let Some(cgroups) = &self.cgroups else { return Vec::new() };
-        let held: Vec<Member> =
-            cgroups.members(name).unwrap_or_default().into_iter().filter_map(tree::hold_any).collect();
-        // A number that still is there by now was its process's when that was held.
-        let still: HashSet<u32> = cgroups.members(name).unwrap_or_default().into_iter().collect();
-        held.into_iter().filter(|member| still.contains(&member.pid)).collect()
-    }
-
-    /// Whether anybody is being waited for.
+    /// Whether nobody is being waited for.
     pub fn is_quiet(&self) -> bool {
         self.leftovers.is_empty() && self.ended.is_empty()
-    }
-
-    /// Removes the daemon's cgroup.
-    pub fn leave(&mut self) {
-        self.sweep();
-        if let Some(cgroups) = &self.cgroups {
-            cgroups.leave();
-        }
     }
 }
 
@@ -164,25 +82,14 @@ impl Master {
     pub(super) fn bring_into_cgroup(&mut self, slot: u32) {
         let Some(live) = self.runs.live(slot) else { return };
         let Some((pid, Some(handle))) = &live.process else { return };
-        let Some(mut cgroup) = self.trees.make(live, &self.log) else { return };
-        let brought = cgroup.bring(*pid);
-        // Alive by now, it had its number all the time.
-        if (brought.is_err() || handle.send(0).is_err())
-            && let Some(cgroups) = &self.trees.cgroups
-            && !cgroups.release(&cgroup_name(live))
-        {
-            debug!(self.log, "a cgroup cannot be removed"; "pid" => pid);
-        }
+        self.trees.groups.bring(live, *pid, handle, &self.log);
     }
 
     /// There is no process for the cgroup that was made for one.
     pub(super) fn forget_tree(&mut self, slot: u32) {
-        if let (Some(live), Some(cgroups)) = (self.runs.live(slot), &self.trees.cgroups) {
-            let name = cgroup_name(live);
-            if !cgroups.remove(&name) {
-                // A child whose exec failed is in it until it has been reaped.
-                self.trees.emptying.push(name);
-            }
+        if let Some(live) = self.runs.live(slot) {
+            // A child whose exec failed is in it until it has been reaped.
+            self.trees.groups.remove_when_empty(name_of(live));
         }
     }
 
@@ -190,10 +97,10 @@ impl Master {
     pub(super) fn signal_tree(&mut self, slot: u32, signal: i32) {
         let Some(live) = self.runs.live(slot) else { return };
         let Some((pid, Some(handle))) = &live.process else { return };
-        let cgroup = self.trees.cgroup_of(live);
+        let cgroup = self.trees.groups.of(live);
         for _ in 0..ROUNDS {
             let members = match &cgroup {
-                Some(name) => self.trees.inside(name),
+                Some(name) => self.trees.groups.inside(name),
                 None => tree::descendants(*pid, handle),
             };
             let known = |m: &Member| live.tree.iter().any(|k| k.pid == m.pid && k.handle.send(0).is_ok());
@@ -211,10 +118,8 @@ impl Master {
         send_all(live.tree.iter().filter(|member| member.group != *pid), signal);
         if signal != SIGKILL {
             send_all(live.tree.iter().filter(|member| member.group != *pid), SIGCONT);
-        } else if let (Some(name), Some(cgroups)) = (&cgroup, &self.trees.cgroups)
-            && let Err(e) = cgroups.kill(name)
-        {
-            debug!(self.log, "killing a cgroup"; "error" => %e);
+        } else if let Some(name) = &cgroup {
+            self.trees.groups.kill(name);
         }
     }
 
@@ -222,12 +127,10 @@ impl Master {
     pub(super) fn tree_ended(&mut self, live_slot: u32, leader: Option<PidFd>, grace: Option<Duration>) {
         let Some(live) = self.runs.live(live_slot) else { return };
         let members = std::mem::take(&mut live.tree);
-        let had_cgroup = live.pool.is_none() && self.trees.cgroup_of(live).is_some();
-        let cgroup = if live.worker.is_some() { Some(cgroup_name(live)) } else { None };
-        let cgroup = cgroup.filter(|name| {
-            // Empty is the usual case, and then this is all.
-            self.trees.cgroups.as_ref().is_some_and(|cgroups| !cgroups.remove(name))
-        });
+        let had_cgroup = live.pool.is_none() && self.trees.groups.of(live).is_some();
+        let cgroup = if live.worker.is_some() { Some(name_of(live)) } else { None };
+        // Empty is the usual case, and then this is all.
+        let cgroup = cgroup.filter(|name| self.trees.groups.is_lived_in(name));
         let Some(grace) = grace.filter(|_| cgroup.is_some() || !had_cgroup) else { return };
         let nonce = live.nonce;
         self.trees.ended.push(Rest { nonce, leader, members, cgroup, grace });
@@ -235,9 +138,7 @@ impl Master {
 
     /// Looks once for all that the trees that ended in this turn have left behind.
     pub(super) fn end_trees(&mut self) {
-        if !self.trees.emptying.is_empty() {
-            self.trees.sweep();
-        }
+        self.trees.groups.sweep();
         if self.trees.ended.is_empty() {
             return;
         }
@@ -290,7 +191,7 @@ impl Master {
         }
         send_all(rest.members.iter(), SIGKILL);
         if let Some(name) = rest.cgroup {
-            self.trees.end_cgroup(name);
+            self.trees.groups.end(name);
         }
     }
 
@@ -316,8 +217,8 @@ impl Master {
     /// After a recovery: cgroups without a worker go.
     pub(super) fn recover_trees(&mut self) {
         let names =
-            self.runs.alive().filter(|(_, live)| live.worker.is_some()).map(|(_, live)| cgroup_name(live)).collect();
-        self.trees.keep_only(&names);
+            self.runs.alive().filter(|(_, live)| live.worker.is_some()).map(|(_, live)| name_of(live)).collect();
+        self.trees.groups.keep_only(&names);
     }
 }
 

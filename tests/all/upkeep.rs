@@ -37,15 +37,14 @@ fn a_worker_that_grows_too_large_is_replaced_and_its_start_is_not_at_fault() {
     let script = daemon.path().join("grow.py");
     let text = "import os, sys, time\nonce = sys.argv[1]\nif not os.path.exists(once):\n    open(once, 'w').close()\n    time.sleep(0.5)\n    kept = b'x' * (200 << 20)\ntime.sleep(1000)\n";
     fs::write(&script, text).unwrap();
-    let once = daemon.path().join("once");
+    let once = |name: &str| daemon.path().join(format!("once-{name}"));
     let small = start(
         &daemon,
-        json!({"name": "small", "script": script, "interpreter": "python3", "args": [once], "max_memory_restart": "2G"}),
+        json!({"name": "small", "script": script, "interpreter": "python3", "args": [once("small")], "max_memory_restart": "2G"}),
     );
-    fs::remove_file(&once).ok();
     let large = start(
         &daemon,
-        json!({"name": "large", "script": script, "interpreter": "python3", "args": [once], "max_memory_restart": "100M"}),
+        json!({"name": "large", "script": script, "interpreter": "python3", "args": [once("large")], "max_memory_restart": "100M"}),
     );
     let next = successor(&daemon, &large);
     assert_eq!((&next["restarts"], &next["unstable"]), (&json!(1), &json!(0)), "{next}");
@@ -110,7 +109,7 @@ fn files_that_change_make_a_pool_s_next_generation() {
     let setup = Setup::app(
         "python",
         &[("job.py", "print('one')\n"), ("boot.py", "WORD = 'one'\n")],
-        json!({"preload": "boot.py", "watch": true}),
+        json!({"preload": "app/boot.py", "watch": true}),
     );
     let daemon = setup.start();
     let mut client = daemon.client();

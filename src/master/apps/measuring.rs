@@ -38,7 +38,9 @@ impl Master {
             // The number was its own if it still is there.
             if bytes > limit && handle.send(0).is_ok() {
                 let (used, most) = (bytes.div_ceil(MB), limit / MB);
-                self.tell_worker(id, Event::Fail(&format!("uses {used} MB, more than max_memory_restart ({most} MB)")));
+                let why = format!("uses {used} MB, more than max_memory_restart ({most} MB)");
+                slog::warn!(self.log, "a worker is replaced"; "worker" => id, "pid" => pid, "why" => &why);
+                self.tell_worker(id, Event::Fail(&why));
             }
         }
     }

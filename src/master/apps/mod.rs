@@ -12,6 +12,7 @@ mod changing;
 mod defining;
 mod list;
 mod measuring;
+mod node;
 mod output;
 mod pidfile;
 mod pools;
@@ -24,12 +25,14 @@ mod telling;
 mod watching;
 
 use std::collections::{BTreeMap, HashSet};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use slog::{info, warn};
 
 pub(super) use list::List;
+pub(super) use node::NodeChannel;
 pub(super) use readiness::Probe;
 use recovering::Note;
 
@@ -69,6 +72,8 @@ pub(super) struct Apps {
     pub stops: Vec<u32>,
     /// Slots of a former master's successors that had not taken over: they are ended after the recovery.
     pub surplus: Vec<u32>,
+    /// Channels of Node's of a former master's, until the workers are found: (slot, channel).
+    pub former_channels: Vec<(u32, OwnedFd)>,
     /// Reloads that are under way.
     pub rollouts: Vec<reloading::Rollout>,
     /// Where processes say that they are ready, once one of them needs it.
@@ -160,6 +165,7 @@ impl Apps {
             held: Vec::new(),
             stops: Vec::new(),
             surplus: Vec::new(),
+            former_channels: Vec::new(),
             rollouts: Vec::new(),
             notify: None,
             list,

@@ -170,6 +170,9 @@ impl Master {
         for slot in std::mem::take(&mut self.apps.surplus) {
             self.signal_worker(slot, 15, Some(std::time::Duration::from_secs(2)), true);
         }
+        for (slot, fd) in std::mem::take(&mut self.apps.former_channels) {
+            self.adopt_node_channel(slot, fd);
+        }
         let ids: Vec<u32> = self.apps.workers.keys().copied().collect();
         for id in ids {
             let Some(worker) = self.apps.workers.get_mut(&id) else { continue };

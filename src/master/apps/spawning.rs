@@ -129,6 +129,7 @@ impl Master {
 
     /// The slot of a process that there will not be.
     fn drop_worker_slot(&mut self, id: u32, slot: u32) {
+        self.close_node_channel(slot);
         self.runs.vanish(slot);
         self.table.clear(slot);
         let Some(worker) = self.apps.workers.get_mut(&id) else { return };
@@ -161,16 +162,37 @@ impl Master {
             (Limit::Core, app.limits.core),
         ];
         let slot = self.worker_slot(id, app, 0)?;
+        let channel = if super::node::wanted(app) {
+            match self.open_node_channel(slot) {
+                Ok(channel) => Some(channel),
+                Err(e) => {
+                    self.drop_worker_slot(id, slot);
+                    return Err(format!("making Node's channel: {e}"));
+                }
+            }
+        } else {
+            None
+        };
+        if channel.is_some() {
+            env.push(("NODE_CHANNEL_FD".into(), (stdio.len() + sockets.len()).to_string().into()));
+            env.push(("NODE_CHANNEL_SERIALIZATION_MODE".into(), "json".into()));
+        }
         let mut cgroup = None;
         if let Some(live) = self.runs.live(slot) {
             env.push((TREE_ENV.into(), mark(live.nonce).into()));
-            cgroup = if app.treekill { self.trees.make(live, &self.log) } else { None };
+            cgroup = if app.treekill { self.trees.groups.make(live, &self.log) } else { None };
         }
         let program = Program {
             argv: interpreter.iter().chain([script]).chain(args).map(OsString::from).collect(),
             env,
             cwd: Some(app.cwd.clone()),
-            fds: stdio.iter().chain(&sockets).zip(0..).map(|(fd, number)| (fd.as_fd(), number)).collect(),
+            fds: stdio
+                .iter()
+                .chain(&sockets)
+                .chain(&channel)
+                .zip(0..)
+                .map(|(fd, number)| (fd.as_fd(), number))
+                .collect(),
             identity,
             limits: limits.into_iter().filter_map(|(limit, value)| Some((limit, value?))).collect(),
             umask: app.umask,
@@ -282,7 +304,15 @@ impl Master {
     /// Asks its process to end; KILL follows when its time is over.
     pub(super) fn stop_worker(&mut self, id: u32) {
         let Some(slot) = self.apps.workers.get(&id).and_then(|w| w.slot) else { return };
+        self.end_process(id, slot);
+    }
+
+    /// The same for one process of that worker.
+    pub(super) fn end_process(&mut self, id: u32, slot: u32) {
         let Some(app) = self.apps.entry_of(id).map(|entry| Rc::clone(&entry.app)) else { return };
+        if app.shutdown_with_message && self.send_shutdown_message(slot) {
+            return self.grace_for(slot, app.kill_timeout);
+        }
         self.signal_worker(slot, app.stop_signal, Some(app.kill_timeout), app.treekill);
     }
 

@@ -173,3 +173,48 @@ fn fault_22_a_run_that_is_told_to_end_takes_along_what_it_has_forked() {
         }
     }
 }
+
+#[test]
+fn fault_22_a_master_that_follows_knows_the_trees_of_the_one_before() {
+    let name = "fault_22_a_master_that_follows_knows_the_trees_of_the_one_before";
+    both_ways(name, Setup::empty, |daemon| {
+        start(daemon, json!({"name": "w", "script": "sh", "args": ["-c", shell(daemon, "sleep 1000")]}));
+        let mine = pids(daemon);
+        let master = daemon.master();
+        processes::send(master, nix::sys::signal::Signal::SIGKILL);
+        eventually("another master answers", || {
+            let info = crate::house::Client::unix(&daemon.socket()).ok()?.call("info", json!({})).ok()?;
+            (info["master_pid"] != json!(master)).then_some(())
+        });
+        all_alive(&mine);
+        daemon.client().ok("apps.stop", json!({"target": "w"}));
+        all_end(&mine);
+    });
+}
+
+#[test]
+fn fault_22_what_a_killed_daemon_has_left_in_its_cgroups_is_cleared_by_the_next() {
+    let name = "fault_22_what_a_killed_daemon_has_left_in_its_cgroups_is_cleared_by_the_next";
+    let daemon = Setup::empty().start();
+    if daemon.log().contains("no cgroups for workers") {
+        return machine::skipped(name, "no cgroup v2 tree is writable here");
+    }
+    start(
+        &daemon,
+        json!({"name": "w", "script": "sh", "autostart": true, "args": ["-c", shell(&daemon, "sleep 1000")]}),
+    );
+    let mine = pids(&daemon);
+    let master = daemon.master();
+    // Neither sees the other one die.
+    for pid in [daemon.pid(), master] {
+        processes::send(pid, nix::sys::signal::Signal::SIGSTOP);
+    }
+    for pid in [daemon.pid(), master] {
+        processes::send(pid, nix::sys::signal::Signal::SIGKILL);
+    }
+    eventually("both have gone", || (!processes::alive(master) && !processes::alive(daemon.pid())).then_some(()));
+    all_alive(&mine);
+    let daemon = daemon.crash().start();
+    all_end(&mine);
+    all_alive(&pids(&daemon));
+}

@@ -59,6 +59,21 @@ fn each_way_of_being_ready() {
 }
 
 #[test]
+fn node_says_that_it_is_ready_and_is_told_to_shut_down_over_its_channel() {
+    let script = "setTimeout(() => process.send('ready'), 200);\nprocess.on('message', m => { if (m === 'shutdown') { console.log('bye'); process.exit(0); } });\nprocess.on('disconnect', () => console.log('cut'));\nsetInterval(() => {}, 1000);\n";
+    let daemon = Setup::empty()
+        .file("app.js", script)
+        .worker(json!({"name": "n", "script": "app.js", "wait_ready": true, "listen_timeout": "10s", "shutdown_with_message": true, "kill_timeout": "10s"}))
+        .start();
+    let before = reaches(&daemon, "n", 0, "ready");
+    crate::faults::masters::kill(&daemon, daemon.master());
+    assert_eq!(daemon.client().worker("n", 0)["pid"], before["pid"]);
+    let stopped = daemon.client().ok("apps.stop", json!({"target": "n"}));
+    assert_eq!(stopped["workers"][0]["last_exit"]["exit_code"], 0);
+    assert_eq!(read(&daemon, "dir/logs/n-out.log"), "bye\n", "the channel outlives a master");
+}
+
+#[test]
 fn dependants_start_after_and_stop_before() {
     let daemon = Setup::empty()
         .file("db.sh", "trap 'echo db stops >> order; exit 0' INT; sleep 0.3; echo db ready | tee -a order; while :; do sleep 0.05; done")
