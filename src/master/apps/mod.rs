@@ -70,6 +70,8 @@ pub(super) struct Apps {
     pub list: List,
     /// Workers that are to be stopped after those that depend on them.
     pub stops: Vec<u32>,
+    /// They are being told.
+    stops_busy: bool,
     /// Slots of a former master's successors that had not taken over: they are ended after the recovery.
     pub surplus: Vec<u32>,
     /// Channels of Node's of a former master's, until the workers are found: (slot, channel).
@@ -164,6 +166,7 @@ impl Apps {
             watching: watching::Watching::default(),
             held: Vec::new(),
             stops: Vec::new(),
+            stops_busy: false,
             surplus: Vec::new(),
             former_channels: Vec::new(),
             rollouts: Vec::new(),
