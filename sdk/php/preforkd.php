@@ -17,6 +17,8 @@ namespace Preforkd {
     const READY = 16, PRELOAD_FAILED = 17, FORK_FAILED = 18, FORKED = 19;
     const STARTED = 20, REFUSED = 21, PROGRESS = 22, RESULT = 23, ERROR = 24;
     const CHANNEL = 1, STDIO = 2, MEMFD = 4;
+    // The last variable that a zygote is started with.
+    const MARK = "PREFORKD_TREE=0000000000000000\0";
     const INLINE = 65536, LARGEST = 1 << 20, MOST_FDS = 5;
 
     /** One message of a channel. `tag` is its slot and nonce as they came, to be repeated in the answer. */
@@ -96,10 +98,13 @@ namespace Preforkd {
         private \FFI\CData $tid, $shared;
         /** @var ?array number and arguments of the raw clone, null where it must not be used */
         private ?array $clone = null;
+        /** Where the last variable of the initial environment lies, in which a child's tree is marked. */
+        private ?\FFI\CData $mark = null;
 
         public function __construct()
         {
             $this->c = $c = \FFI::cdef(self::C);
+            $this->findMark();
             $this->in = $c->new('char[' . (16 + INLINE + 1) . ']');
             $this->inRights = $c->new('rights');
             [$this->inVector, $this->inMessage] = $this->envelope($this->in, 16 + INLINE + 1);
@@ -239,6 +244,32 @@ namespace Preforkd {
         {
             foreach ($order->fds as $fd) {
                 $this->c->close($fd);
+            }
+        }
+
+        private function findMark(): void
+        {
+            $stat = (string) \file_get_contents('/proc/self/stat');
+            $fields = \explode(' ', \substr($stat, \strrpos($stat, ')') + 2));
+            $end = (int) ($fields[48] ?? 0); // proc(5): 51, the end of the environment
+            if ($end === 0) {
+                return;
+            }
+            $address = $this->c->new('uint64_t');
+            $address->cdata = $end - \strlen(MARK);
+            $place = $this->c->cast('char *', $address);
+            // The title has written zeros over it, or nobody has.
+            if (\in_array(\FFI::string($place, \strlen(MARK)), [MARK, \str_repeat("\0", \strlen(MARK))], true)) {
+                $this->mark = $this->c->new('char *');
+                \FFI::memcpy(\FFI::addr($this->mark), \FFI::addr($address), 8);
+            }
+        }
+
+        /** /proc/PID/environ of whatever is forked from here on shows it. */
+        public function mark(string $variable): void
+        {
+            if ($this->mark !== null) {
+                \FFI::memcpy($this->mark, $variable . "\0", \strlen(MARK));
             }
         }
 
@@ -500,6 +531,11 @@ namespace Preforkd {
             if ($order->type === FORK) {
                 $this->receive($this->orders);
             }
+        }
+
+        /** Without FFI only programs that a run executes have it, by the environment. */
+        public function mark(string $variable): void
+        {
         }
 
         public function enterChild(?int $cpuSeconds): void
@@ -1067,6 +1103,9 @@ namespace Preforkd {
             self::$id = $request['id'] ?? null;
             self::$params = $request['params'] ?? $args;
             self::title(self::$pool . ' ' . $entry);
+            $tree = 'PREFORKD_TREE=' . \bin2hex(\strrev(\substr(self::$tag, 4)));
+            \putenv($tree);
+            self::$way->mark($tree);
             foreach (self::$afterFork as $hook) {
                 $hook();
             }

@@ -46,6 +46,7 @@ FORK, WHOIS, RETIRE, REQUEST = 1, 2, 3, 4
 READY, PRELOAD_FAILED, FORK_FAILED, FORKED = 16, 17, 18, 19
 STARTED, REFUSED, PROGRESS, RESULT, ERROR = 20, 21, 22, 23, 24
 CHANNEL, STDIO, MEMFD = 1, 2, 4  # flags
+MARK = b"PREFORKD_TREE=0000000000000000\0"  # the last variable that a zygote is started with
 INLINE = 65_536  # bytes of payload that travel in the message itself
 LARGEST = 1 << 20  # bytes of a result
 TEXT = 65_536  # bytes of an error's message and trace
@@ -346,7 +347,7 @@ class Title:
     """What ps shows: the memory of the process's arguments and initial environment, written over."""
 
     def __init__(self, ctypes_memmove):
-        self.memmove, self.start, self.room, self.written = ctypes_memmove, 0, 0, 0
+        self.memmove, self.start, self.room, self.written, self.mark_at = ctypes_memmove, 0, 0, 0, 0
         with open("/proc/self/stat", "rb") as stat:
             fields = stat.read().rpartition(b") ")[2].split()
         start, end, env_start, env_end = (int(field) for field in fields[45:49])  # proc(5): 48 to 51
@@ -358,6 +359,11 @@ class Title:
             os.putenv(key, value)
         self.start, self.room = start, min((env_end if end == env_start else end) - start, 4096)
         self.written = self.room
+        # The last variable there is for the mark of a child's tree; a title is not to reach so far.
+        self.mark_at = env_end - len(MARK) if end == env_start else 0
+        if self.mark_at:
+            self.room = min(self.room, self.mark_at - start)
+            self.written = self.room
 
     def set(self, text):
         self.text = text
@@ -375,6 +381,23 @@ class Title:
             os.close(fd)
         except OSError:
             self.room = 0  # no /proc/self/mem here: the title stays
+
+    def mark(self, nonce):
+        """Whatever is forked from here on is known to the master as this run's: /proc/PID/environ shows it."""
+        tree = f"{nonce:016x}"
+        os.environ["PREFORKD_TREE"] = tree
+        if not self.mark_at:
+            return
+        data = b"PREFORKD_TREE=%s\0" % tree.encode()
+        if self.memmove:
+            self.memmove(self.mark_at, data, len(data))
+            return
+        try:
+            fd = os.open("/proc/self/mem", os.O_RDWR | os.O_CLOEXEC)
+            os.pwrite(fd, data, self.mark_at)
+            os.close(fd)
+        except OSError:
+            self.mark_at = 0  # as for the title; programs that are executed have the variable
 
 
 # --- Which code may be run ----------------------------------------------------------------------
@@ -807,6 +830,7 @@ def run(zygote, order):
         sys.argv = [entry, *request.get("args", ())]
         prepare(request)
         zygote.title.set(f"preforkd: {zygote.pool} {entry}")
+        zygote.title.mark(replies.address[1])
         call = zygote.code.find(entry, request)
     except BaseException as problem:
         if current is None and isinstance(problem, KeyboardInterrupt):

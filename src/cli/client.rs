@@ -176,6 +176,11 @@ impl Client {
         }
     }
 
+    /// The connection itself, for whoever is to end it while it is waited for.
+    pub fn handle(&self) -> io::Result<UnixStream> {
+        self.reader.get_ref().try_clone()
+    }
+
     /// Blocks until the daemon closes the connection, at most for `patience`. Whether it did.
     pub fn closed_within(&mut self, patience: Duration) -> Result<bool, Error> {
         let deadline = Instant::now() + patience;

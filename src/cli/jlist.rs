@@ -75,6 +75,7 @@ fn process(worker: &WorkerInfo, app: &Value, instances: usize, used: Option<Usag
             "exec_mode": "fork_mode",
             "exec_interpreter": worker.interpreter.as_deref().unwrap_or("none"),
             "pm_exec_path": worker.script,
+            "node_args": app["interpreter"].as_array().and_then(|words| words.get(1..)).unwrap_or_default(),
             "args": app["args"].as_array().cloned().unwrap_or_default(),
             "pm_cwd": worker.cwd,
             "pm_out_log_path": worker.out_file.as_deref().unwrap_or("/dev/null"),
@@ -116,7 +117,7 @@ mod tests {
             "signal": 9, "signal_name": "SIGKILL", "core_dumped": false, "at": "1970-01-01T00:00:01.000000Z"}}));
         let described = Described {
             workers: vec![up, down],
-            apps: vec![json!({"name": "web", "autorestart": false, "args": ["a"]})],
+            apps: vec![json!({"name": "web", "autorestart": false, "args": ["a"], "interpreter": ["node", "--x"]})],
         };
         let usage = |w: &WorkerInfo| w.pid.map(|_| Usage { memory: 4096, cpu: Duration::from_millis(123) });
         let list = translate(&described, &usage);
@@ -128,6 +129,7 @@ mod tests {
             (&json!("online"), &json!(2), &json!(1500))
         );
         assert_eq!((&env["instances"], &env["autorestart"], &env["args"]), (&json!(2), &json!(false), &json!(["a"])));
+        assert_eq!(env["node_args"], json!(["--x"]));
         assert_eq!((&list[1]["pid"], &list[1]["pm2_env"]["status"]), (&json!(0), &json!("errored")));
         assert_eq!(list[1]["pm2_env"]["exit_code"], 137);
     }

@@ -57,12 +57,14 @@ struct Params<'a> {
     stream: Option<&'a str>,
 }
 
-/// What comes by itself.
+/// What comes by itself to whoever follows `apps.logs`.
 #[derive(Deserialize)]
 #[serde(tag = "method", content = "params", rename_all = "lowercase")]
-enum Notification<'a> {
+pub enum Notification<'a> {
+    /// A line has come.
     #[serde(borrow)]
     Log(LogLine<'a>),
+    /// Lines have come that are not told.
     Gap(Gap),
 }
 

@@ -27,6 +27,7 @@ mod jlist;
 mod kill;
 mod list;
 mod logs;
+mod monit;
 mod outcome;
 mod params;
 mod pid;
@@ -137,6 +138,7 @@ enum Command {
     SendSignal(send_signal::SendSignal),
     #[command(visible_aliases = ["show", "desc"])]
     Describe(describe::Describe),
+    Monit(monit::Monit),
     Jlist(jlist::Jlist),
     Prettylist(jlist::Prettylist),
     Env(env::Env),
@@ -209,6 +211,7 @@ impl Cli {
             Command::Resurrect(command) => command.execute(&context),
             Command::Apply(command) => command.execute(&context),
             Command::Describe(command) => command.execute(&context),
+            Command::Monit(command) => command.execute(&context),
             Command::Jlist(command) => command.execute(&context),
             Command::Prettylist(command) => command.execute(&context),
             Command::Startup(command) => command.execute(&context),

@@ -8,7 +8,6 @@
 use slog::{debug, info};
 
 use super::Master;
-use super::timers::Timer;
 use crate::sys::reap::How;
 use crate::table::ExitEntry;
 use crate::wire::control::ToKeeper;
@@ -50,6 +49,7 @@ impl Master {
             let oldest = self.runs.alive().filter(|(_, l)| l.state == State::Starting).map(|(_, l)| l.fork_seq).min();
             self.unclaimed.retain(|_, e| oldest.is_some_and(|o| e.seq >= o));
         }
+        self.end_trees();
         if strangers {
             self.look_after_idle();
         }
@@ -94,16 +94,13 @@ impl Master {
         let worker = live.worker;
         let process = live.process.take();
         let rest = live.ending.then_some(live.kill_timeout);
+        let rest = worker.map_or(rest, |id| self.treekill(id).then(|| rest.unwrap_or_default()));
         self.timers.cancel(timer);
         if let Some((pid, handle)) = process {
             self.pids.remove(&pid);
-            // Its group may outlive it. What was to end as a whole still does, when its grace is over.
-            if let (Some(grace), Some(handle)) = (rest, handle)
-                && handle.send_to_group(0).is_ok()
-            {
-                self.next_leftover += 1;
-                self.leftovers.insert(self.next_leftover, handle);
-                self.timers.after(grace, Timer::Leftovers(self.next_leftover));
+            // Its tree may outlive it. What was to end as a whole still does, when its grace is over.
+            if rest.is_some() || worker.is_some() {
+                self.tree_ended(slot, handle, rest);
             }
         }
         let mut texts = self.finish_captures(slot, captures).into_iter();

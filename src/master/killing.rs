@@ -1,7 +1,7 @@
 //! Ending runs: signals, timeouts, grace, and what is left of a group.
 //!
 //! ```text
-//! kill, timeout ──→ signal to the whole group, then SIGCONT ──grace──→ SIGKILL to the group
+//! kill, timeout ──→ signal to the whole tree, then SIGCONT ──grace──→ SIGKILL to the tree
 //! ```
 //!
 //! Signals go through the process's handle, so that they can never reach a stranger. A stopped process gets SIGCONT,
@@ -15,7 +15,6 @@ use slog::debug;
 use super::Master;
 use super::timers::Timer;
 use crate::sys::clock::monotonic_ns;
-use crate::sys::pidfd::PidFd;
 use crate::wire::rpc::RpcError;
 use crate::wire::status::State;
 
@@ -46,20 +45,42 @@ impl Master {
         Ok(())
     }
 
-    /// Signals a running run's group; with a grace, KILL follows.
+    /// Signals a running run's group; with a grace, its whole tree, and KILL follows.
     pub(super) fn signal_run(&mut self, slot: u32, signal: i32, grace: Option<Duration>) {
+        if let Some(id) = self.runs.live(slot).and_then(|live| live.worker)
+            && !self.treekill(id)
+        {
+            return self.signal_alone(slot, signal, grace);
+        }
+        if grace.is_some() || signal == SIGKILL {
+            // First: who is below it is seen only while it lives.
+            self.signal_tree(slot, signal);
+        }
         let Some(live) = self.runs.live(slot) else { return };
         let Some((pid, Some(handle))) = &live.process else { return };
-        if let Err(e) = handle.send_group(*pid, signal)
+        let pid = *pid;
+        if let Err(e) = handle.send_group(pid, signal)
             && e.raw_os_error() != Some(3)
         {
             debug!(self.log, "signalling a run"; "pid" => pid, "signal" => signal, "error" => %e);
         }
         if grace.is_some() || signal == SIGKILL {
             // A stopped one wakes up to it.
-            let _ = handle.send_group(*pid, SIGCONT);
+            let _ = handle.send_group(pid, SIGCONT);
             live.ending = true;
         }
+        if signal == SIGKILL {
+            live.kill_timeout = Duration::ZERO;
+        }
+        if let Some(grace) = grace {
+            self.grace_for(slot, grace);
+        }
+    }
+
+    /// Signals its first process and nobody else; with a grace, KILL follows.
+    pub(super) fn signal_alone(&mut self, slot: u32, signal: i32, grace: Option<Duration>) {
+        let Some((_, Some(handle))) = self.runs.live(slot).and_then(|live| live.process.as_ref()) else { return };
+        let _ = handle.send(signal); // it may have gone already
         if let Some(grace) = grace {
             self.grace_for(slot, grace);
         }
@@ -96,20 +117,6 @@ impl Master {
         }
     }
 
-    /// What is left of an ended run's group has had its grace.
-    pub(super) fn leftovers_over(&mut self, number: u64) {
-        if let Some(handle) = self.leftovers.remove(&number) {
-            kill_group(&handle);
-        }
-    }
-
-    /// At the end of the daemon nobody has any grace left.
-    pub(super) fn kill_all_leftovers(&mut self) {
-        for (_, handle) in self.leftovers.drain() {
-            kill_group(&handle);
-        }
-    }
-
     /// Signals every running run.
     pub(super) fn signal_all(&mut self, signal: i32) {
         let slots: Vec<u32> = self.runs.alive().filter(|(_, l)| l.process.is_some()).map(|(slot, _)| slot).collect();
@@ -122,9 +129,4 @@ impl Master {
             }
         }
     }
-}
-
-fn kill_group(handle: &PidFd) {
-    // ESRCH: they have left by themselves.
-    let _: io::Result<()> = handle.send_to_group(SIGKILL);
 }

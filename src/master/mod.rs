@@ -8,6 +8,7 @@
 
 mod apps;
 mod capture;
+mod cgroups;
 mod clients;
 mod connection;
 mod ending;
@@ -29,6 +30,7 @@ mod startup;
 mod stopping;
 mod subscriptions;
 mod timers;
+mod trees;
 mod verbs;
 mod waiting;
 mod zygotes;
@@ -54,7 +56,6 @@ use crate::pool::Pool;
 use crate::settings::ServeOptions;
 use crate::sys::clock::monotonic_ns;
 use crate::sys::eventfd::EventFd;
-use crate::sys::pidfd::PidFd;
 use crate::sys::seqpacket::Batch;
 use crate::table::{ExitEntry, RingReader, Table};
 use crate::wire::info::Counts;
@@ -98,9 +99,7 @@ struct Master {
     late: Vec<(u32, u64, ExitEntry)>,
     /// Those of them that are still to come by in the ring, by their place in it.
     claimed: Vec<u64>,
-    /// Groups whose leader has ended and that are to follow it.
-    leftovers: HashMap<u64, PidFd>,
-    next_leftover: u64,
+    trees: trees::Trees,
     /// Runs that have been asked for and have not answered.
     starting: usize,
     watching_starts: Vec<bool>,
@@ -205,10 +204,11 @@ impl Master {
                     }
                     Some(Source::Capture(_)) => self.read_capture(token),
                     Some(Source::List) => self.list_saved(),
-                    Some(Source::Watch(_)) => self.files_changed(token),
                     Some(Source::Notify) => self.notified(),
+                    Some(Source::Node(_)) => self.node_says(token),
                     Some(Source::Probe(_)) => self.probe_event(token),
                     Some(Source::Log(_)) => self.read_log(token, event.is_read_closed()),
+                    Some(Source::Watch) => self.files_changed(),
                     None => {}
                 }
             }
@@ -255,6 +255,7 @@ impl Master {
             self.dispatch(index);
             self.refill(index);
         }
+        self.watch_files();
         self.start_workers();
         self.flush_list();
         // Starting those that waited may have gone wrong, which is an answer, too.
@@ -295,10 +296,10 @@ impl Master {
             Timer::OpenLines => self.open_lines(),
             Timer::Stop => self.stop_step(),
             Timer::Worker(id) => self.tell_worker(id, Event::Due),
-            Timer::Changed(token) => self.changes_over(token),
-            Timer::Memory => self.look_at_memory(),
             Timer::Ready { slot, seq } => self.ready_timer(slot, seq),
             Timer::Successor { slot, seq } => self.successor_timer(slot, seq),
+            Timer::Memory => self.measure(),
+            Timer::Watch(number) => self.watch_over(number),
             // Only to wake us: starts are looked at in each turn.
             Timer::Workers => {}
         }

@@ -279,6 +279,10 @@ impl Master {
                         warn!(self.log, "listening to workers that say they are ready"; "error" => %e);
                     }
                 }
+                ["node", slot] => match slot.parse() {
+                    Ok(slot) => self.apps.former_channels.push((slot, fd)),
+                    Err(_) => self.tell_keeper(&ToKeeper::Drop(name), None),
+                },
                 ["log", ..] => self.adopt_log(&name, fd),
                 ["orders", pool, end] => drop(orders.insert((pool.to_owned(), end.to_owned()), fd)),
                 _ => {}

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::timers::Key;
 use crate::sys::pidfd::PidFd;
+use crate::sys::tree::Member;
 use crate::table::{Record, SLOTS, Table};
 use crate::wire::request::Run as Request;
 use crate::wire::rpc::RpcId;
@@ -97,7 +98,9 @@ impl Live {
             kill_timeout: Duration::ZERO,
             timer: None,
             ending: false,
+            tree: Vec::new(),
             early_signal: None,
+            node: None,
             captures: Vec::new(),
             said: false,
             extra: Extra::default(),
@@ -132,6 +135,8 @@ pub struct Live {
     pub seq: u64,
     /// As in the table.
     pub state: State,
+    /// What is below its process, once it has been told to end.
+    pub tree: Vec<Member>,
     /// What was asked for, until it has started.
     pub request: Option<Box<Request>>,
     /// A former master has asked for it, and may have heard of it more than we know.
@@ -166,6 +171,8 @@ pub struct Live {
     pub ending: bool,
     /// A signal that came before its process.
     pub early_signal: Option<(i32, Option<Duration>)>,
+    /// A worker's channel in Node's way.
+    pub node: Option<Token>,
     /// Captured stdout and stderr.
     pub captures: Vec<Token>,
     /// All of what it leaves is in the journal already.

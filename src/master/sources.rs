@@ -4,7 +4,7 @@
 use mio::Token;
 use slab::Slab;
 
-use super::apps::{Probe, Watched};
+use super::apps::{NodeChannel, Probe};
 use super::capture::Capture;
 use super::connection::Connection;
 use super::logs::LogPipe;
@@ -24,10 +24,12 @@ pub enum Source {
     Replies { pool: usize, generation: u32 },
     /// Workers say that they are ready.
     Notify,
+    /// A worker's channel in Node's way.
+    Node(Box<NodeChannel>),
     /// A probe of a worker's readiness.
     Probe(Box<Probe>),
-    /// Files of an app or pool.
-    Watch(Box<Watched>),
+    /// Watched files have changed.
+    Watch,
     /// The list of apps has been written.
     List,
     /// A run's captured output.

@@ -13,6 +13,7 @@ use super::gate::{Gate, TokenFileError};
 use super::listeners::Listener;
 use super::runs::Runs;
 use super::sources::{Source, Sources};
+use super::trees::Trees;
 use super::{Master, logging};
 use crate::journal::{Journal, JournalError};
 use crate::pool::Pool;
@@ -139,6 +140,7 @@ impl Master {
             }
         }
         let count = pools.len();
+        let trees = Trees::open(&tree_name(options).map_err(system("looking at the directory"))?, !restart, &log);
         let mut master = Master {
             options: options.clone(),
             log,
@@ -162,8 +164,7 @@ impl Master {
             unclaimed: std::collections::HashMap::new(),
             late: Vec::new(),
             claimed: Vec::new(),
-            leftovers: std::collections::HashMap::new(),
-            next_leftover: 0,
+            trees,
             starting: 0,
             watching_starts: vec![false; count],
             busy: Vec::new(),
@@ -192,6 +193,7 @@ impl Master {
         };
         master.watch().map_err(system("watching the sockets"))?;
         master.recover(restart, records, others);
+        master.recover_trees();
         for index in 0..master.pools.len() {
             let name = master.pools[index].definition.name.clone();
             master.open_outlets(index).map_err(system(&format!("opening the output of pool \"{name}\"")))?;
@@ -229,6 +231,13 @@ impl Master {
         }
         Ok(())
     }
+}
+
+/// Names this daemon among all of the machine: its folder, which is locked, can be no other one's.
+fn tree_name(options: &ServeOptions) -> io::Result<String> {
+    use std::os::unix::fs::MetadataExt;
+    let folder = std::fs::metadata(&options.dirs.runtime)?;
+    Ok(format!("preforkd-{:x}-{:x}", folder.dev(), folder.ino()))
 }
 
 fn pools(definitions: Vec<processfile::Pool>) -> Result<(Vec<Pool>, Option<usize>), MasterError> {

@@ -93,7 +93,7 @@ impl Master {
         self.stopping()
             && self.pids.is_empty()
             && self.starting == 0
-            && (self.leftovers.is_empty() || self.phase == Some(Phase::Killing))
+            && (self.trees.is_quiet() || self.phase == Some(Phase::Killing))
     }
 
     /// Lets the zygotes go and says goodbye to the keeper, which kills whoever stays.
@@ -104,6 +104,7 @@ impl Master {
             let _ = send_order(pool.orders.ours.as_fd(), Order::Retire, 0, 0);
         }
         self.drain_logs();
+        self.trees.groups.leave();
         self.flush_journal();
         self.flush_all();
         self.tell_keeper(&ToKeeper::Quit(0), None);

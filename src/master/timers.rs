@@ -46,10 +46,10 @@ pub enum Timer {
     Ready { slot: u32, seq: u64 },
     /// A successor has been up for long enough, or is not ready in time.
     Successor { slot: u32, seq: u64 },
-    /// Nothing has changed for a while among the files that this watches.
-    Changed(Token),
-    /// The next look at workers' memory.
+    /// Memory of workers is looked at.
     Memory,
+    /// A watched app's or pool's files have not changed for its time.
+    Watch(u32),
     /// More workers may be started.
     Workers,
 }

@@ -147,6 +147,7 @@ pub fn start(pool: &Pool, number: u32, orders: &Orders, outlets: &Outlets) -> Re
     env.extend(pool.env.iter().map(|(k, v)| (k.into(), v.into())));
     let config = serde_json::to_string(&config(pool, number)).map_err(|e| prepare(e.into()))?;
     env.push((channel::ENV.into(), config.into()));
+    env.push((channel::TREE_ENV.into(), channel::NO_TREE.into()));
     let limits = [
         (Limit::Memory, pool.limits.memory),
         (Limit::OpenFiles, pool.limits.open_files),

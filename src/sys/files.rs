@@ -66,6 +66,29 @@ fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     Ok(file)
 }
 
+/// Writes a pid and a line's end to a file of its own, 0644, never through a link.
+pub fn write_pid(path: &Path, pid: u32) -> io::Result<()> {
+    let mut file = open_pid(path, OpenOptions::new().write(true).create(true).truncate(false).mode(0o644))?;
+    file.set_len(0)?;
+    writeln!(file, "{pid}")
+}
+
+/// Removes that file, if it holds this pid.
+pub fn remove_pid(path: &Path, pid: u32) -> io::Result<()> {
+    let mut text = String::new();
+    open_pid(path, OpenOptions::new().read(true))?.take(32).read_to_string(&mut text)?;
+    if text.trim().parse() == Ok(pid) { fs::remove_file(path) } else { Ok(()) }
+}
+
+fn open_pid(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    // A pipe in its place must not make us wait for its other side.
+    let file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is there, and is no regular file"));
+    }
+    Ok(file)
+}
+
 /// The inode behind a descriptor.
 pub fn inode(fd: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(nix::sys::stat::fstat(fd)?.st_ino)
@@ -147,5 +170,22 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/etc/passwd", tmp.path().join("l")).unwrap();
         assert!(private_file(&tmp.path().join("l")).is_err());
+        assert!(write_pid(&tmp.path().join("l"), 1).is_err());
+    }
+
+    #[test]
+    fn a_pid_file_is_written_over_and_removed_by_its_owner_alone() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("p");
+        write_pid(&path, 123_456).unwrap();
+        write_pid(&path, 77).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "77\n");
+        remove_pid(&path, 78).unwrap();
+        assert!(path.exists());
+        remove_pid(&path, 77).unwrap();
+        assert!(!path.exists());
+        assert_eq!(remove_pid(&path, 77).unwrap_err().kind(), io::ErrorKind::NotFound);
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+        assert!(write_pid(&path, 1).is_err(), "nobody waits for a reader");
     }
 }

@@ -58,14 +58,6 @@ pub fn parent_and_owner(pid: u32) -> Option<(u32, u32)> {
     Some((parent, owner))
 }
 
-/// Resident memory of a process, in bytes (field 2 of /proc/PID/statm, pages); None when there is none of that number.
-pub fn resident(pid: u32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
-    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok()??;
-    Some(pages * u64::try_from(page).ok()?)
-}
-
 /// Our effective user id.
 pub fn effective_uid() -> u32 {
     nix::unistd::geteuid().as_raw()
@@ -127,6 +119,37 @@ impl Title {
             let at = self.start as *mut u8;
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), at, n);
             std::ptr::write_bytes(at.add(n), 0, self.len - n);
+        }
+    }
+}
+
+/// The value of a variable in the environment that this process was started with, to be written over in place: so it shows in
+/// `/proc/PID/environ`, and whatever is forked or executed from here on has it.
+#[derive(Debug)]
+pub struct Mark {
+    start: usize,
+    len: usize,
+}
+
+impl Mark {
+    /// Finds the variable `name` with the value `placeholder`. Call it before anything changes the environment.
+    pub fn find(name: &str, placeholder: &str) -> Option<Mark> {
+        let name = std::ffi::CString::new(name).ok()?;
+        // SAFETY: name is a live C string, and this process has one thread by its callers' contract.
+        let value = unsafe { libc::getenv(name.as_ptr()) };
+        if value.is_null() {
+            return None;
+        }
+        // SAFETY: getenv gives a C string, which nobody changes meanwhile.
+        let found = unsafe { std::ffi::CStr::from_ptr(value) };
+        (found.to_bytes() == placeholder.as_bytes()).then_some(Mark { start: value as usize, len: placeholder.len() })
+    }
+
+    /// Writes `value` there, if it is as long as the placeholder.
+    pub fn set(&self, value: &str) {
+        if value.len() == self.len {
+            // SAFETY: that memory is this process's own environment, writable and never unmapped, and len bytes long.
+            unsafe { std::ptr::copy_nonoverlapping(value.as_ptr(), self.start as *mut u8, self.len) };
         }
     }
 }

@@ -38,6 +38,8 @@ pub struct Program<'a> {
     pub oom_score_adj: Option<i32>,
     /// `LISTEN_PID` is added to the environment with the child's own number (sd_listen_fds(3)).
     pub listen_pid: bool,
+    /// The `cgroup.procs` of the cgroup that the child is to be in, and all that it forks. One that cannot be entered stops nobody.
+    pub cgroup: Option<BorrowedFd<'a>>,
     /// The child's first act is to write its number here, so that it is known even if we are killed right after the clone.
     pub pid_to: Option<&'a AtomicU64>,
 }
@@ -100,6 +102,7 @@ struct Plan {
     oom_score_adj: Option<Vec<u8>>,
     /// `LISTEN_PID=` and room for the number; `envp` points to it.
     listen_pid: Vec<u8>,
+    cgroup: i32,
     pid_to: *const AtomicU64,
     failed: (usize, i32),
 }
@@ -155,6 +158,7 @@ pub fn spawn(program: &Program<'_>) -> Result<(u32, PidFd), SpawnError> {
         nice: program.nice,
         oom_score_adj: program.oom_score_adj.map(|score| score.to_string().into_bytes()),
         listen_pid,
+        cgroup: program.cgroup.map_or(-1, |fd| fd.as_raw_fd()),
         pid_to: program.pid_to.map_or(std::ptr::null(), std::ptr::from_ref),
         failed: (0, 0),
     };
@@ -235,6 +239,10 @@ fn prepare(plan: &mut Plan) -> (usize, i32) {
     unsafe {
         if libc::setsid() < 0 {
             return (1, errno());
+        }
+        if plan.cgroup >= 0 {
+            // Its members are found by other ways, too; a tree that has no cgroup is no reason not to run.
+            libc::write(plan.cgroup, c"0".as_ptr().cast(), 1);
         }
         // Out of the way first: a descriptor may sit on a number that another one is to have.
         for (i, (from, _)) in plan.fds.iter().enumerate() {

@@ -1,152 +1,209 @@
-//! Whether anything changes below some folders (inotify(7)).
+//! Changes of files (inotify(7)): folders with all below them, for several owners, on one descriptor.
 //!
-//! Folders are watched one by one, those that come later too. What editors, tools and interpreters leave beside the code does
-//! not count. Events that the kernel had no room for count as a change.
+//! A file counts as changed when a writer has closed it, or when it has come, gone or been renamed. Writes alone do not count: who
+//! keeps a log open is no change. A socket or a pipe that is made is none either.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
 
-/// What never counts: what is hidden, what others made, what editors leave.
-const NEVER: [&str; 8] = ["node_modules", "__pycache__", "*.pyc", "*.swp", "*.swx", "*~", "4913", "#*#"];
-/// Folders that one watch follows at most.
-const MOST: usize = 100_000;
+/// Whoever wants to know; a number of the caller's choice.
+pub type Owner = u32;
 
-/// A set of folders and files.
+/// All that is watched.
 #[derive(Debug)]
 pub struct Watcher {
     inotify: Inotify,
-    folders: HashMap<WatchDescriptor, PathBuf>,
-    /// Files that are watched by their folder: nothing else in there counts.
-    files: Vec<PathBuf>,
-    roots: Vec<PathBuf>,
-    ignore: GlobSet,
+    places: HashMap<WatchDescriptor, Vec<Place>>,
+    buffer: Vec<u8>,
 }
 
+/// A folder as one owner sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    owner: Owner,
+    path: PathBuf,
+    /// This file of it alone, and nothing below.
+    only: Option<PathBuf>,
+}
+
+/// A change that counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// This file or folder of that owner's.
+    Path(Owner, PathBuf),
+    /// More happened than the kernel has kept: anything may have changed, and all has to be watched anew.
+    Overflow,
+}
+
+/// Tells whether a path counts for its owner.
+pub type Counts<'a> = &'a dyn Fn(Owner, &Path) -> bool;
+
 impl Watcher {
-    /// Begins to watch `paths`, absolute. `ignore`: names, paths below one of `paths`, or globs of them.
-    pub fn new(paths: &[PathBuf], ignore: &[String]) -> io::Result<Watcher> {
-        let mut set = GlobSetBuilder::new();
-        for pattern in NEVER.into_iter().chain(ignore.iter().map(String::as_str)) {
-            let glob = GlobBuilder::new(pattern.trim_end_matches('/')).literal_separator(true).build();
-            set.add(glob.map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?);
-        }
-        let ignore = set.build().map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
-        let inotify = Inotify::init()?;
-        let mut watcher =
-            Watcher { inotify, folders: HashMap::new(), files: Vec::new(), roots: paths.to_vec(), ignore };
-        for path in paths {
-            if path.is_dir() {
-                watcher.add(path)?;
-            } else if let Some(folder) = path.parent() {
-                // By its folder: an editor that saves by renaming makes another file of the same name.
-                watcher.files.push(path.clone());
-                watcher.add_one(folder)?;
-            }
-        }
-        Ok(watcher)
+    /// Watches nothing yet.
+    pub fn new() -> io::Result<Watcher> {
+        Ok(Watcher { inotify: Inotify::init()?, places: HashMap::new(), buffer: vec![0; 64 * 1024] })
     }
 
-    fn add(&mut self, root: &Path) -> io::Result<()> {
-        let mut left = vec![root.to_owned()];
-        while let Some(folder) = left.pop() {
-            self.add_one(&folder)?;
-            let Ok(entries) = fs::read_dir(&folder) else { continue };
-            for entry in entries.flatten() {
-                let path = entry.path();
-                // Links are not followed: they may lead in circles.
-                if entry.file_type().is_ok_and(|kind| kind.is_dir()) && !self.is_ignored(&path) {
-                    left.push(path);
+    /// Watches a folder with all below it that counts, or a file, for `owner`.
+    pub fn add(&mut self, owner: Owner, root: &Path, counts: Counts<'_>) -> io::Result<()> {
+        let meta = fs::metadata(root).map_err(|e| named(root, e))?;
+        if meta.is_dir() {
+            return self.add_folder(owner, root, counts, &mut Vec::new());
+        }
+        // An editor puts another file in its place, so that its folder is what tells.
+        let folder = root.parent().unwrap_or(Path::new("/"));
+        self.place(Place { owner, path: folder.to_owned(), only: Some(root.to_owned()) })
+    }
+
+    /// Nobody wants to know for `owner` any more.
+    pub fn remove(&mut self, owner: Owner) {
+        self.forget(|place| place.owner == owner);
+    }
+
+    /// Takes what has happened; never waits.
+    pub fn read(&mut self, counts: Counts<'_>) -> io::Result<Vec<Change>> {
+        let mut changes = Vec::new();
+        loop {
+            let mut buffer = std::mem::take(&mut self.buffer);
+            let events = match self.inotify.read_events(&mut buffer) {
+                Ok(events) => events.map(|event| event.to_owned()).collect::<Vec<_>>(),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => Vec::new(),
+                Err(e) => return Err(e),
+            };
+            self.buffer = buffer;
+            if events.is_empty() {
+                return Ok(changes);
+            }
+            for event in events {
+                if event.mask.contains(EventMask::Q_OVERFLOW) {
+                    changes.push(Change::Overflow);
+                } else if event.mask.contains(EventMask::IGNORED) {
+                    self.places.remove(&event.wd);
+                } else if let Some(name) = &event.name {
+                    self.happened(&event.wd, event.mask, name, counts, &mut changes)?;
+                }
+            }
+        }
+    }
+
+    fn happened(
+        &mut self,
+        wd: &WatchDescriptor,
+        mask: EventMask,
+        name: &OsStr,
+        counts: Counts<'_>,
+        changes: &mut Vec<Change>,
+    ) -> io::Result<()> {
+        for place in self.places.get(wd).cloned().unwrap_or_default() {
+            let path = place.path.join(name);
+            let meant = place.only.as_ref().is_none_or(|only| *only == path);
+            if !meant || !counts(place.owner, &path) {
+                continue;
+            }
+            let folder = mask.contains(EventMask::ISDIR);
+            if folder && mask.intersects(EventMask::MOVED_FROM | EventMask::DELETE) {
+                self.forget(|known| {
+                    known.owner == place.owner && known.only.is_none() && known.path.starts_with(&path)
+                });
+            }
+            if folder && mask.intersects(EventMask::CREATE | EventMask::MOVED_TO) {
+                // What was put into it before it was watched is news, too. An empty folder is none.
+                let mut files = Vec::new();
+                self.add_folder(place.owner, &path, counts, &mut files)?;
+                changes.extend(files.into_iter().map(|file| Change::Path(place.owner, file)));
+                continue;
+            }
+            // A new file is a change when its writer has closed it; a new name of an old one at once.
+            if mask.contains(EventMask::CREATE) && !is_link(&path) {
+                continue;
+            }
+            changes.push(Change::Path(place.owner, path));
+        }
+        Ok(())
+    }
+
+    /// Gives the files that are there.
+    fn add_folder(
+        &mut self,
+        owner: Owner,
+        root: &Path,
+        counts: Counts<'_>,
+        files: &mut Vec<PathBuf>,
+    ) -> io::Result<()> {
+        let mut folders = vec![root.to_owned()];
+        while let Some(folder) = folders.pop() {
+            // Watched first, read then: so nothing gets lost in between.
+            match self.place(Place { owner, path: folder.clone(), only: None }) {
+                // Gone already, or not ours to read: nothing of it can be told.
+                Err(e)
+                    if folder != root
+                        && matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) =>
+                {
+                    continue;
+                }
+                other => other?,
+            }
+            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                let (path, kind) = (entry.path(), entry.file_type()?);
+                if !counts(owner, &path) {
+                    continue;
+                }
+                if kind.is_dir() {
+                    folders.push(path);
+                } else if !kind.is_socket() && !kind.is_fifo() {
+                    files.push(path);
                 }
             }
         }
         Ok(())
     }
 
-    fn add_one(&mut self, folder: &Path) -> io::Result<()> {
-        let mask = WatchMask::MODIFY
-            | WatchMask::ATTRIB
+    fn place(&mut self, place: Place) -> io::Result<()> {
+        let mask = WatchMask::CREATE
             | WatchMask::CLOSE_WRITE
-            | WatchMask::CREATE
             | WatchMask::DELETE
             | WatchMask::MOVE
-            | WatchMask::DELETE_SELF
-            | WatchMask::ONLYDIR;
-        if self.folders.len() >= MOST {
-            return Err(io::Error::other(format!("more than {MOST} folders; watch fewer, or ignore some")));
-        }
-        match self.inotify.watches().add(folder, mask) {
-            Ok(descriptor) => drop(self.folders.insert(descriptor, folder.to_owned())),
-            // It has gone again.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            | WatchMask::ONLYDIR
+            | WatchMask::EXCL_UNLINK;
+        match self.inotify.watches().add(&place.path, mask) {
+            Ok(wd) => {
+                let places = self.places.entry(wd).or_default();
+                if !places.contains(&place) {
+                    places.push(place);
+                }
+                Ok(())
+            }
             Err(e) if e.raw_os_error() == Some(libc::ENOSPC) => {
-                let text = "the system watches as many folders as it may: raise fs.inotify.max_user_watches";
-                return Err(io::Error::new(e.kind(), text));
+                let limit = fs::read_to_string("/proc/sys/fs/inotify/max_user_watches").unwrap_or_default();
+                let text = format!(
+                    "{}: no more folders can be watched: the limit of {} is reached; raise it with \
+                     `sysctl fs.inotify.max_user_watches=…`, or leave out folders with ignore_watch",
+                    place.path.display(),
+                    limit.trim()
+                );
+                Err(io::Error::new(io::ErrorKind::StorageFull, text))
             }
-            Err(e) => return Err(io::Error::new(e.kind(), format!("cannot watch {}: {e}", folder.display()))),
-        }
-        Ok(())
-    }
-
-    /// Whether something has changed since the last time. Never waits.
-    pub fn changed(&mut self) -> io::Result<bool> {
-        let mut changed = false;
-        let mut buffer = [0; 16 * 1024];
-        loop {
-            let mut found: Vec<(WatchDescriptor, EventMask, Option<std::ffi::OsString>)> = Vec::new();
-            match self.inotify.read_events(&mut buffer) {
-                Ok(events) => found.extend(events.map(|e| (e.wd, e.mask, e.name.map(OsStr::to_owned)))),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(changed),
-                Err(e) => return Err(e),
-            }
-            if found.is_empty() {
-                return Ok(changed);
-            }
-            for (descriptor, mask, name) in found {
-                if mask.contains(EventMask::Q_OVERFLOW) {
-                    changed = true;
-                    continue;
-                }
-                if mask.contains(EventMask::IGNORED) {
-                    self.folders.remove(&descriptor);
-                    continue;
-                }
-                let Some(folder) = self.folders.get(&descriptor) else { continue };
-                let path = name.map_or_else(|| folder.clone(), |name| folder.join(name));
-                if self.is_ignored(&path) {
-                    continue;
-                }
-                if mask.contains(EventMask::ISDIR) && mask.intersects(EventMask::CREATE | EventMask::MOVED_TO) {
-                    self.add(&path)?;
-                }
-                // Attributes of a folder change with whatever is ignored in it.
-                changed |= !(mask.contains(EventMask::ISDIR) && mask.contains(EventMask::ATTRIB));
-            }
+            Err(e) => Err(named(&place.path, e)),
         }
     }
 
-    fn is_ignored(&self, path: &Path) -> bool {
-        if self.files.iter().any(|file| file == path) {
-            return false;
-        }
-        let Some((root, inside)) = self.roots.iter().find_map(|root| Some((root, path.strip_prefix(root).ok()?)))
-        else {
-            return true;
-        };
-        let mut so_far = PathBuf::new();
-        let whole = |part: &Path| self.ignore.is_match(root.join(part));
-        inside.components().any(|part| {
-            so_far.push(part);
-            let name = Path::new(part.as_os_str());
-            let hidden = part.as_os_str().as_encoded_bytes().starts_with(b".");
-            hidden || self.ignore.is_match(name) || self.ignore.is_match(&so_far) || whole(&so_far)
-        })
+    fn forget(&mut self, gone: impl Fn(&Place) -> bool) {
+        let mut watches = self.inotify.watches();
+        self.places.retain(|wd, places| {
+            places.retain(|place| !gone(place));
+            if places.is_empty() {
+                // A folder that has been deleted is not watched any more anyway.
+                let _ = watches.remove(wd.clone());
+            }
+            !places.is_empty()
+        });
     }
 }
 
@@ -156,48 +213,15 @@ impl AsFd for Watcher {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_counts_and_what_does_not() {
-        let tmp = tempfile::tempdir().unwrap();
-        let root = tmp.path().to_owned();
-        fs::create_dir_all(root.join("src/deep")).unwrap();
-        fs::create_dir_all(root.join("var/cache")).unwrap();
-        fs::create_dir_all(root.join(".git")).unwrap();
-        let mut watcher = Watcher::new(std::slice::from_ref(&root), &["var".to_owned(), "*.log".to_owned()]).unwrap();
-        assert!(!watcher.changed().unwrap());
-        for quiet in ["var/cache/x", ".git/index", "src/a.log", "src/.a.php.swp", "src/a.php~"] {
-            fs::write(root.join(quiet), "x").unwrap();
-            assert!(!watcher.changed().unwrap(), "{quiet}");
-        }
-        for loud in ["src/deep/a.php", "b.php"] {
-            fs::write(root.join(loud), "x").unwrap();
-            assert!(watcher.changed().unwrap(), "{loud}");
-            assert!(!watcher.changed().unwrap());
-        }
-        fs::create_dir(root.join("src/new")).unwrap();
-        assert!(watcher.changed().unwrap());
-        fs::write(root.join("src/new/c.php"), "x").unwrap();
-        assert!(watcher.changed().unwrap(), "a folder that came later");
-        fs::rename(root.join("src/new/c.php"), root.join("src/new/d.php")).unwrap();
-        assert!(watcher.changed().unwrap());
-    }
-
-    #[test]
-    fn a_file_that_is_saved_by_renaming() {
-        let tmp = tempfile::tempdir().unwrap();
-        let file = tmp.path().join("app.php");
-        fs::write(&file, "1").unwrap();
-        let mut watcher = Watcher::new(std::slice::from_ref(&file), &[]).unwrap();
-        fs::write(tmp.path().join("other"), "x").unwrap();
-        assert!(!watcher.changed().unwrap());
-        for text in ["2", "3"] {
-            fs::write(tmp.path().join("app.php.tmp"), text).unwrap();
-            fs::rename(tmp.path().join("app.php.tmp"), &file).unwrap();
-            assert!(watcher.changed().unwrap());
-        }
-    }
+/// A link, symbolic or hard.
+fn is_link(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink() || meta.is_file() && meta.nlink() > 1)
 }
+
+fn named(path: &Path, e: io::Error) -> io::Error {
+    io::Error::new(e.kind(), format!("{}: {e}", path.display()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,10 @@ use std::ops::BitOr;
 pub const VERSION: u32 = 1;
 /// The variable that holds a [`ZygoteConfig`].
 pub const ENV: &str = "PREFORKD_ZYGOTE";
+/// The variable that marks all processes that descend from a run's or a worker's: its nonce in 16 hexadecimal digits.
+pub const TREE_ENV: &str = "PREFORKD_TREE";
+/// What a zygote finds in it. It is the last variable of its environment, so that children can write theirs over it in place.
+pub const NO_TREE: &str = "0000000000000000";
 /// The largest payload that travels in the message itself, in bytes.
 pub const INLINE_MAX: usize = 65_536;
 /// The header's length, in bytes.

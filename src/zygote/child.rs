@@ -76,6 +76,9 @@ fn start(zygote: &Zygote, header: Header<Order>, payload: &[u8], mut fds: Vec<Ow
         process::set_env(key, value);
     }
     zygote.show(&request.entry);
+    if let Some(mark) = &zygote.mark {
+        mark.set(&format!("{:016x}", header.nonce));
+    }
     let Some(handler) = zygote.entries.get(request.entry.as_ref()) else {
         let mut known: Vec<&str> = zygote.entries.keys().map(String::as_str).collect();
         known.sort_unstable();

@@ -27,7 +27,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::sys::clone::{Fork, Forker, exit_now};
-use crate::sys::process::{self, Title};
+use crate::sys::process::{self, Mark, Title};
 use crate::sys::{memfd, seqpacket};
 use crate::wire::channel::{
     self, Flags, ForkFailed, Forked, Header, INLINE_MAX, Kind, MESSAGE_MAX, Order, ReadyInfo, Reply, ZygoteConfig,
@@ -88,6 +88,7 @@ pub struct Zygote {
     replies: Arc<OwnedFd>,
     entries: HashMap<String, Handler>,
     title: Option<Title>,
+    mark: Option<Mark>,
 }
 
 impl Zygote {
@@ -110,6 +111,7 @@ impl Zygote {
                 channel::VERSION
             )));
         }
+        let mark = Mark::find(channel::TREE_ENV, channel::NO_TREE);
         let title = Title::find();
         Ok(Zygote {
             config,
@@ -117,6 +119,7 @@ impl Zygote {
             replies: Arc::new(process::inherited(REPLIES_FD)?),
             entries: HashMap::new(),
             title,
+            mark,
         })
     }
 

@@ -28,5 +28,6 @@ mod security;
 mod shutdown;
 mod timeouts;
 mod tokens;
+mod upkeep;
 mod wait;
 mod workers;

@@ -1,5 +1,7 @@
 //! What is asked of workers that are there.
 
+use std::collections::HashSet;
+
 use super::super::Master;
 use super::super::runs::Asker;
 use super::Until;
@@ -84,21 +86,30 @@ impl Master {
     /// Those whose dependants are down are told to stop.
     pub(super) fn go_on_stopping(&mut self) {
         // A worker that is told changes at once, and comes by here again.
-        while let Some(at) = self.apps.stops.iter().position(|id| !self.is_leant_on(*id)) {
-            let id = self.apps.stops.swap_remove(at);
-            self.tell_worker(id, Event::Stop);
+        if self.apps.stops.is_empty() || std::mem::replace(&mut self.apps.stops_busy, true) {
+            return;
         }
+        loop {
+            let leant_on = self.leant_on();
+            let name = |id: &u32| self.apps.workers.get(id).map(|w| &*w.app);
+            let (wait, go): (Vec<u32>, Vec<u32>) =
+                self.apps.stops.iter().partition(|id| name(id).is_some_and(|name| leant_on.contains(name)));
+            self.apps.stops = wait;
+            if go.is_empty() {
+                break;
+            }
+            go.into_iter().for_each(|id| self.tell_worker(id, Event::Stop));
+        }
+        self.apps.stops_busy = false;
     }
 
-    /// Whether a worker that is to be stopped, too, or is about to, depends on this one's app.
-    fn is_leant_on(&self, id: u32) -> bool {
-        let Some(name) = self.apps.workers.get(&id).map(|w| &*w.app) else { return false };
-        self.apps.workers.iter().any(|(other, worker)| {
-            let going = worker.life.state() == WorkerState::Stopping || self.apps.stops.contains(other);
-            going
-                && *other != id
-                && worker.slot.is_some()
-                && self.apps.entry_of(*other).is_some_and(|entry| entry.app.depends_on.iter().any(|on| on == name))
-        })
+    /// Apps on which a worker depends that is being stopped, or is to be, and still has its process.
+    fn leant_on(&self) -> HashSet<String> {
+        let waiting: HashSet<u32> = self.apps.stops.iter().copied().collect();
+        let going = self.apps.workers.iter().filter(|(id, worker)| {
+            worker.slot.is_some() && (worker.life.state() == WorkerState::Stopping || waiting.contains(id))
+        });
+        let apps = going.filter_map(|(_, worker)| self.apps.entries.get(&*worker.app));
+        apps.flat_map(|entry| entry.app.depends_on.iter().cloned()).collect()
     }
 }

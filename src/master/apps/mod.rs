@@ -11,8 +11,10 @@
 mod changing;
 mod defining;
 mod list;
-mod memory;
+mod measuring;
+mod node;
 mod output;
+mod pidfile;
 mod pools;
 mod readiness;
 mod recovering;
@@ -23,16 +25,16 @@ mod telling;
 mod watching;
 
 use std::collections::{BTreeMap, HashSet};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use mio::Token;
 use slog::{info, warn};
 
 pub(super) use list::List;
+pub(super) use node::NodeChannel;
 pub(super) use readiness::Probe;
 use recovering::Note;
-pub(super) use watching::Watched;
 
 use super::Master;
 use super::runs::Asker;
@@ -59,18 +61,21 @@ pub(super) struct Apps {
     /// Workers that are to be started, and how fast.
     pub starts: Starts,
     starts_timer: Option<Key>,
+    measure_timer: Option<Key>,
+    /// What is watched for whom.
+    watching: watching::Watching,
     /// Workers that wait for a pool or for what they depend on.
     pub held: Vec<u32>,
     /// What is kept on the disk.
     pub list: List,
     /// Workers that are to be stopped after those that depend on them.
     pub stops: Vec<u32>,
+    /// They are being told.
+    stops_busy: bool,
     /// Slots of a former master's successors that had not taken over: they are ended after the recovery.
     pub surplus: Vec<u32>,
-    /// A look at workers' memory is due.
-    memory_watched: bool,
-    /// Sources of those whose files are watched.
-    watched: Vec<Token>,
+    /// Channels of Node's of a former master's, until the workers are found: (slot, channel).
+    pub former_channels: Vec<(u32, OwnedFd)>,
     /// Reloads that are under way.
     pub rollouts: Vec<reloading::Rollout>,
     /// Where processes say that they are ready, once one of them needs it.
@@ -157,11 +162,13 @@ impl Apps {
             next_id: 0,
             starts: Starts::new(monotonic_ns()),
             starts_timer: None,
+            measure_timer: None,
+            watching: watching::Watching::default(),
             held: Vec::new(),
             stops: Vec::new(),
+            stops_busy: false,
             surplus: Vec::new(),
-            memory_watched: false,
-            watched: Vec::new(),
+            former_channels: Vec::new(),
             rollouts: Vec::new(),
             notify: None,
             list,

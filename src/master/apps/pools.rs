@@ -13,6 +13,7 @@ impl Master {
         let name = definition.name.clone();
         self.apps.list.pools.retain(|pool| pool.name != name);
         self.apps.list.pools.push(definition.clone());
+        self.apps.watching.stale = true;
         let Some(index) = self.pool_index(&name) else { return self.add_pool(definition) };
         let keys = definition.differs(&self.pools[index].definition);
         if keys.is_empty() {

@@ -36,8 +36,6 @@ impl Master {
         // What is stopped by a shutdown still is wanted.
         if !self.stopping() {
             self.apps.list.change();
-            self.watch_files();
-            self.watch_memory();
         }
     }
 
@@ -172,6 +170,9 @@ impl Master {
         for slot in std::mem::take(&mut self.apps.surplus) {
             self.signal_worker(slot, 15, Some(std::time::Duration::from_secs(2)), true);
         }
+        for (slot, fd) in std::mem::take(&mut self.apps.former_channels) {
+            self.adopt_node_channel(slot, fd);
+        }
         let ids: Vec<u32> = self.apps.workers.keys().copied().collect();
         for id in ids {
             let Some(worker) = self.apps.workers.get_mut(&id) else { continue };
@@ -180,6 +181,8 @@ impl Master {
             match worker.life.state() {
                 WorkerState::Stopped if revive => self.tell_worker(id, Event::Start),
                 WorkerState::Backoff | WorkerState::Running | WorkerState::Ready | WorkerState::Stopping => {
+                    self.measure_soon(id);
+                    let Some(worker) = self.apps.workers.get_mut(&id) else { continue };
                     let wake_at = worker.life.wake_at();
                     worker.timer = wake_at.map(|at| self.timers.at(at, super::super::timers::Timer::Worker(id)));
                     let (state, slot) = (worker.life.state(), worker.slot);
@@ -196,8 +199,6 @@ impl Master {
                 _ => {}
             }
         }
-        self.watch_files();
-        self.watch_memory();
     }
 }
 

@@ -156,7 +156,7 @@ impl Master {
             return self.process_ready(slot);
         }
         let why = format!("the new process was not ready within {:?} (listen_timeout)", app.listen_timeout);
-        self.signal_worker(slot, app.stop_signal, Some(app.kill_timeout), app.treekill);
+        self.end_process(id, slot);
         self.successor_failed(id, &why);
     }
 
@@ -175,9 +175,8 @@ impl Master {
         let Some(worker) = self.apps.workers.get_mut(&id) else { return };
         worker.process = pid.map(|pid| (pid, started));
         info!(self.log, "a worker has been replaced"; "app" => &*worker.app, "instance" => worker.instance, "pid" => pid);
-        let Some(app) = self.apps.entry_of(id).map(|entry| std::rc::Rc::clone(&entry.app)) else { return };
         if let Some(old) = old {
-            self.signal_worker(old, app.stop_signal, Some(app.kill_timeout), app.treekill);
+            self.end_process(id, old);
             self.tell_worker(id, Event::Replaced);
         } else {
             // The old one has ended by itself meanwhile, and was about to be started again.

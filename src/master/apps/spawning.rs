@@ -9,19 +9,20 @@ use slog::{debug, info};
 
 use super::super::Master;
 use super::super::runs::Live;
+use super::super::trees::mark;
 use super::identity;
 use crate::processfile::{App, Program as What, Ready, entry_allowed};
+use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::{monotonic_ns, wall_ns};
 use crate::sys::reap::How;
 use crate::sys::spawn::{Limit, Program, spawn};
 use crate::table::{Claim, ExitEntry};
 use crate::wire::apps::LastExit;
+use crate::wire::channel::TREE_ENV;
 use crate::wire::request::Run as Request;
 use crate::wire::signal::signal_name;
 use crate::wire::status::{State, Timestamp};
 use crate::workers::{Event, environment};
-
-const SIGKILL: i32 = 9;
 
 impl Master {
     /// Starts a worker whose turn it is, if it still is to be started.
@@ -128,6 +129,7 @@ impl Master {
 
     /// The slot of a process that there will not be.
     fn drop_worker_slot(&mut self, id: u32, slot: u32) {
+        self.close_node_channel(slot);
         self.runs.vanish(slot);
         self.table.clear(slot);
         let Some(worker) = self.apps.workers.get_mut(&id) else { return };
@@ -160,17 +162,44 @@ impl Master {
             (Limit::Core, app.limits.core),
         ];
         let slot = self.worker_slot(id, app, 0)?;
+        let channel = if super::node::wanted(app) {
+            match self.open_node_channel(slot) {
+                Ok(channel) => Some(channel),
+                Err(e) => {
+                    self.drop_worker_slot(id, slot);
+                    return Err(format!("making Node's channel: {e}"));
+                }
+            }
+        } else {
+            None
+        };
+        if channel.is_some() {
+            env.push(("NODE_CHANNEL_FD".into(), (stdio.len() + sockets.len()).to_string().into()));
+            env.push(("NODE_CHANNEL_SERIALIZATION_MODE".into(), "json".into()));
+        }
+        let mut cgroup = None;
+        if let Some(live) = self.runs.live(slot) {
+            env.push((TREE_ENV.into(), mark(live.nonce).into()));
+            cgroup = if app.treekill { self.trees.groups.make(live, &self.log) } else { None };
+        }
         let program = Program {
             argv: interpreter.iter().chain([script]).chain(args).map(OsString::from).collect(),
             env,
             cwd: Some(app.cwd.clone()),
-            fds: stdio.iter().chain(&sockets).zip(0..).map(|(fd, number)| (fd.as_fd(), number)).collect(),
+            fds: stdio
+                .iter()
+                .chain(&sockets)
+                .chain(&channel)
+                .zip(0..)
+                .map(|(fd, number)| (fd.as_fd(), number))
+                .collect(),
             identity,
             limits: limits.into_iter().filter_map(|(limit, value)| Some((limit, value?))).collect(),
             umask: app.umask,
             nice: app.nice,
             oom_score_adj: app.oom_score_adj,
             listen_pid: !sockets.is_empty(),
+            cgroup: cgroup.as_ref().map(Cgroup::entrance),
             pid_to: Some(self.table.pid_word(slot)),
             sibling: true,
         };
@@ -188,6 +217,7 @@ impl Master {
                 Ok(())
             }
             Err(e) => {
+                self.forget_tree(slot);
                 self.drop_worker_slot(id, slot);
                 Err(e.to_string())
             }
@@ -245,12 +275,17 @@ impl Master {
     pub(in super::super) fn worker_spawned(&mut self, slot: u32) {
         let Some(live) = self.runs.live(slot) else { return };
         let (Some(id), Some(pid)) = (live.worker, live.process.as_ref().map(|p| p.0)) else { return };
+        if live.pool.is_some() && self.treekill(id) {
+            self.bring_into_cgroup(slot);
+        }
         let Some(worker) = self.apps.workers.get_mut(&id) else { return };
         if worker.slot != Some(slot) {
             return self.successor_spawned(id, slot);
         }
-        worker.process = Some((pid, wall_ns()));
+        worker.process = Some((pid, self.table.record(slot).map_or(0, |row| row.started_at)));
         debug!(self.log, "a worker has been started"; "app" => &*worker.app, "instance" => worker.instance, "pid" => pid);
+        self.write_pid_file(id, pid);
+        self.measure_soon(id);
         self.tell_worker(id, Event::Spawned);
         self.await_ready(id, slot);
     }
@@ -269,24 +304,31 @@ impl Master {
     /// Asks its process to end; KILL follows when its time is over.
     pub(super) fn stop_worker(&mut self, id: u32) {
         let Some(slot) = self.apps.workers.get(&id).and_then(|w| w.slot) else { return };
+        self.end_process(id, slot);
+    }
+
+    /// The same for one process of that worker.
+    pub(super) fn end_process(&mut self, id: u32, slot: u32) {
         let Some(app) = self.apps.entry_of(id).map(|entry| Rc::clone(&entry.app)) else { return };
+        if app.shutdown_with_message && self.send_shutdown_message(slot) {
+            return self.grace_for(slot, app.kill_timeout);
+        }
         self.signal_worker(slot, app.stop_signal, Some(app.kill_timeout), app.treekill);
     }
 
     /// A signal to a worker's process, or to its whole tree.
     pub(super) fn signal_worker(&mut self, slot: u32, signal: i32, grace: Option<Duration>, tree: bool) {
-        if tree || signal == SIGKILL {
-            return self.signal_run(slot, signal, grace);
-        }
-        let Some((_, Some(handle))) = self.runs.live(slot).and_then(|live| live.process.as_ref()) else { return };
-        let _ = handle.send(signal); // it may have gone already
-        if let Some(grace) = grace {
-            self.grace_for(slot, grace);
-        }
+        if tree { self.signal_run(slot, signal, grace) } else { self.signal_alone(slot, signal, grace) }
+    }
+
+    /// Whether all that a worker has forked ends with it.
+    pub(in super::super) fn treekill(&self, id: u32) -> bool {
+        self.apps.entry_of(id).is_none_or(|entry| entry.app.treekill)
     }
 
     /// A worker's process has ended.
     pub(in super::super) fn worker_exited(&mut self, slot: u32, id: u32, exit: &ExitEntry) {
+        self.remove_pid_file(id, exit.pid);
         let role = self
             .apps
             .workers

@@ -11,4 +11,5 @@ mod hostile;
 mod limits;
 pub mod masters;
 mod pids;
+mod trees;
 mod zygotes;

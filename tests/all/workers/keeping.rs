@@ -139,7 +139,7 @@ fn changed_files_restart_an_app_and_load_a_pool_anew() {
     let daemon = Setup::app(
         "python",
         &[("job.py", "def version(params):\n    return 1\n")],
-        json!({"watch": true, "watch_delay": "100ms", "preload": "job.py"}),
+        json!({"watch": true, "watch_delay": "100ms", "preload": "app/job.py"}),
     )
     .file("w.sh", "exec sleep 1000")
     .worker(json!({"name": "w", "script": "w.sh", "watch": ["w.sh"], "watch_delay": "100ms"}))

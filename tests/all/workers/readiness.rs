@@ -25,11 +25,13 @@ async def main():
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    server = await asyncio.start_server(answer, sock=socket.socket(fileno=3), backlog=4096)
+    listening = socket.socket(fileno=3)
+    await asyncio.start_server(answer, sock=listening, backlog=4096)
     if "NOTIFY_SOCKET" in os.environ:
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
     await stop.wait()
-    server.close()
+    # Nothing more is accepted, what has been is answered. (Server.close() would drop what is accepted and not begun.)
+    asyncio.get_running_loop().remove_reader(listening.fileno())
     while len(asyncio.all_tasks()) > 1:
         await asyncio.sleep(0.01)
 asyncio.run(main())
@@ -54,6 +56,21 @@ fn each_way_of_being_ready() {
     }
     let never = reaches(&daemon, "never", 0, "fatal");
     assert!(never["reason"].as_str().unwrap().contains("listen_timeout"), "{never}");
+}
+
+#[test]
+fn node_says_that_it_is_ready_and_is_told_to_shut_down_over_its_channel() {
+    let script = "setTimeout(() => process.send('ready'), 200);\nprocess.on('message', m => { if (m === 'shutdown') { console.log('bye'); process.exit(0); } });\nprocess.on('disconnect', () => console.log('cut'));\nsetInterval(() => {}, 1000);\n";
+    let daemon = Setup::empty()
+        .file("app.js", script)
+        .worker(json!({"name": "n", "script": "app.js", "wait_ready": true, "listen_timeout": "10s", "shutdown_with_message": true, "kill_timeout": "10s"}))
+        .start();
+    let before = reaches(&daemon, "n", 0, "ready");
+    crate::faults::masters::kill(&daemon, daemon.master());
+    assert_eq!(daemon.client().worker("n", 0)["pid"], before["pid"]);
+    let stopped = daemon.client().ok("apps.stop", json!({"target": "n"}));
+    assert_eq!(stopped["workers"][0]["last_exit"]["exit_code"], 0);
+    assert_eq!(read(&daemon, "dir/logs/n-out.log"), "bye\n", "the channel outlives a master");
 }
 
 #[test]

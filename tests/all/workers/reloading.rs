@@ -84,7 +84,8 @@ fn a_pool_s_workers_are_forked_warm_and_reload_loads_the_new_code() {
             "import os, time\nTITLE = {n}\ndef work(params):\n    open(params['file'], 'a').write(f'{{TITLE}} {{params[\"n\"]}} {{os.environ[\"NODE_APP_INSTANCE\"]}}\\n')\n    while True: time.sleep(60)\n"
         )
     };
-    let daemon = Setup::app("python", &[("job.py", &job(1))], json!({"max_running": 1, "preload": "job.py"})).start();
+    let daemon =
+        Setup::app("python", &[("job.py", &job(1))], json!({"max_running": 1, "preload": "app/job.py"})).start();
     let file = daemon.path().join("said");
     let each: Vec<Value> = (0..3).map(|n| json!({"file": file, "n": n})).collect();
     let mut client = daemon.client();
