@@ -19,6 +19,7 @@ mod escape;
 mod flush;
 mod free;
 mod human;
+mod import;
 mod info;
 mod interrupt;
 mod javascript;
@@ -149,6 +150,7 @@ enum Command {
     Ping(ping::Ping),
     Info(info::Info),
     Validate(validate::Validate),
+    Import(import::Import),
     Schema(schema::Schema),
     Shutdown(shutdown::Shutdown),
     Startup(startup::Startup),
@@ -230,6 +232,7 @@ impl Cli {
             Command::Ping(command) => command.execute(&context),
             Command::Info(command) => command.execute(&context),
             Command::Validate(command) => command.execute(&context),
+            Command::Import(command) => command.execute(&context),
             Command::Schema(command) => command.execute(&context),
             Command::Shutdown(command) => command.execute(&context),
             Command::Table(command) => command.execute(&context),

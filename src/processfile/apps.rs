@@ -188,53 +188,85 @@ pub(super) fn app(
     }
     let time = |least, most| move |n: &Node, at: &At, r: &mut Report| duration(n, at, r, least, most);
     let any_time = time(NONE, YEAR);
-    let program = program?;
-    let app_name = app_name?;
     let ready = ready(&fields, at, report);
-    let waits = fields.or("wait_ready", false, at, report, flag)?;
-    let default_timeout = if waits { WAIT_READY_TIMEOUT } else { LISTEN_TIMEOUT };
+    let waits = fields.or("wait_ready", false, at, report, flag);
+    let default_timeout = if waits == Some(true) { WAIT_READY_TIMEOUT } else { LISTEN_TIMEOUT };
     let delay = fields.or("watch_delay", SECOND, at, report, any_time);
+    // Every key is looked at before the first that is wrong ends it.
+    let namespace = fields.or("namespace", "default".to_owned(), at, report, name);
+    let env = fields.or("env", BTreeMap::new(), at, report, env);
+    let inherit_env = fields.or("inherit_env", Inherit::All, at, report, inherit);
+    let filter_env = fields.or("filter_env", Vec::new(), at, report, |n, at, r| words(n, at, r, "names"));
+    let instances = fields.or("instances", Instances::Fixed(1), at, report, instances);
+    let instance_var = fields.or("instance_var", "NODE_APP_INSTANCE".to_owned(), at, report, variable);
+    let increment_var = fields.opt("increment_var", at, report, variable);
+    let autostart = fields.or("autostart", true, at, report, flag);
+    let autorestart = fields.or("autorestart", true, at, report, flag);
+    let min_uptime = fields.or("min_uptime", SECOND, at, report, any_time);
+    let max_restarts = fields.or("max_restarts", 16, at, report, |n, at, r| whole(n, at, r, 1..=1_000_000));
+    let restart_delay = fields.opt("restart_delay", at, report, any_time).filter(|delay| !delay.is_zero());
+    let exp_backoff_restart_delay =
+        fields.opt("exp_backoff_restart_delay", at, report, any_time).filter(|delay| !delay.is_zero());
+    let stop_exit_codes = fields.or("stop_exit_codes", Vec::new(), at, report, codes);
+    let max_memory_restart =
+        fields.opt("max_memory_restart", at, report, |n, at, r| size(n, at, r, (1 << 20, "1M"), MOST_BYTES));
+    let kill_timeout = fields.or("kill_timeout", Duration::from_millis(1600), at, report, any_time);
+    let stop_signal = fields.or("stop_signal", 2, at, report, signal);
+    let treekill = fields.or("treekill", true, at, report, flag);
+    let shutdown_with_message = fields.or("shutdown_with_message", false, at, report, flag);
+    let listen_timeout = fields.or("listen_timeout", default_timeout, at, report, time(MILLISECOND, YEAR));
+    let listen = fields.or("listen", Vec::new(), at, report, |n, at, r| {
+        listen(n, at, r, app_name.as_deref().unwrap_or_default(), base)
+    });
+    let depends_on = fields.or("depends_on", Vec::new(), at, report, |n, at, r| words(n, at, r, "names of apps"));
+    let reload_step = fields.or("reload_step", 1, at, report, |n, at, r| whole(n, at, r, 1..=10_000));
+    let watch = watch(&fields, cwd.as_deref().unwrap_or(base), delay.unwrap_or(SECOND), at, report);
+    let user = fields.opt("user", at, report, account_or_number);
+    let group = fields.opt("group", at, report, account_or_number);
+    let umask = fields.opt("umask", at, report, umask);
+    let nice = fields.opt("nice", at, report, |n, at, r| whole(n, at, r, -20..=19));
+    let oom_score_adj = fields.opt("oom_score_adj", at, report, |n, at, r| whole(n, at, r, -1000..=1000));
+    let limits = fields.or("limits", Limits::default(), at, report, limits);
+    let logs = logs(&fields, base, at, report);
+    let pid_file = fields.opt("pid_file", at, report, |n, at, r| path(n, at, r, base));
     Some(App {
-        namespace: fields.or("namespace", "default".to_owned(), at, report, name)?,
-        program,
-        env: fields.or("env", BTreeMap::new(), at, report, env)?,
+        namespace: namespace?,
+        program: program?,
+        env: env?,
         env_named: named?,
-        inherit_env: fields.or("inherit_env", Inherit::All, at, report, inherit)?,
-        filter_env: fields.or("filter_env", Vec::new(), at, report, |n, at, r| words(n, at, r, "names"))?,
-        instances: fields.or("instances", Instances::Fixed(1), at, report, instances)?,
-        instance_var: fields.or("instance_var", "NODE_APP_INSTANCE".to_owned(), at, report, variable)?,
-        increment_var: fields.opt("increment_var", at, report, variable),
-        autostart: fields.or("autostart", true, at, report, flag)?,
-        autorestart: fields.or("autorestart", true, at, report, flag)?,
-        min_uptime: fields.or("min_uptime", SECOND, at, report, any_time)?,
-        max_restarts: fields.or("max_restarts", 16, at, report, |n, at, r| whole(n, at, r, 1..=1_000_000))?,
-        restart_delay: fields.opt("restart_delay", at, report, any_time).filter(|delay| !delay.is_zero()),
-        exp_backoff_restart_delay: fields
-            .opt("exp_backoff_restart_delay", at, report, any_time)
-            .filter(|delay| !delay.is_zero()),
-        stop_exit_codes: fields.or("stop_exit_codes", Vec::new(), at, report, codes)?,
-        max_memory_restart: fields
-            .opt("max_memory_restart", at, report, |n, at, r| size(n, at, r, (1 << 20, "1M"), MOST_BYTES)),
-        kill_timeout: fields.or("kill_timeout", Duration::from_millis(1600), at, report, any_time)?,
-        stop_signal: fields.or("stop_signal", 2, at, report, signal)?,
-        treekill: fields.or("treekill", true, at, report, flag)?,
-        shutdown_with_message: fields.or("shutdown_with_message", false, at, report, flag)?,
-        ready: if waits { Ready::Notify } else { ready? },
-        listen_timeout: fields.or("listen_timeout", default_timeout, at, report, time(MILLISECOND, YEAR))?,
-        listen: fields.or("listen", Vec::new(), at, report, |n, at, r| listen(n, at, r, &app_name, base))?,
-        depends_on: fields.or("depends_on", Vec::new(), at, report, |n, at, r| words(n, at, r, "names of apps"))?,
-        reload_step: fields.or("reload_step", 1, at, report, |n, at, r| whole(n, at, r, 1..=10_000))?,
-        watch: watch(&fields, cwd.as_deref().unwrap_or(base), delay?, at, report)?,
-        user: fields.opt("user", at, report, account_or_number),
-        group: fields.opt("group", at, report, account_or_number),
-        umask: fields.opt("umask", at, report, umask),
-        nice: fields.opt("nice", at, report, |n, at, r| whole(n, at, r, -20..=19)),
-        oom_score_adj: fields.opt("oom_score_adj", at, report, |n, at, r| whole(n, at, r, -1000..=1000)),
-        limits: fields.or("limits", Limits::default(), at, report, limits)?,
-        logs: logs(&fields, base, at, report)?,
-        pid_file: fields.opt("pid_file", at, report, |n, at, r| path(n, at, r, base)),
+        inherit_env: inherit_env?,
+        filter_env: filter_env?,
+        instances: instances?,
+        instance_var: instance_var?,
+        increment_var,
+        autostart: autostart?,
+        autorestart: autorestart?,
+        min_uptime: min_uptime?,
+        max_restarts: max_restarts?,
+        restart_delay,
+        exp_backoff_restart_delay,
+        stop_exit_codes: stop_exit_codes?,
+        max_memory_restart,
+        kill_timeout: kill_timeout?,
+        stop_signal: stop_signal?,
+        treekill: treekill?,
+        shutdown_with_message: shutdown_with_message?,
+        ready: if waits? { Ready::Notify } else { ready? },
+        listen_timeout: listen_timeout?,
+        listen: listen?,
+        depends_on: depends_on?,
+        reload_step: reload_step?,
+        watch: watch?,
+        user,
+        group,
+        umask,
+        nice,
+        oom_score_adj,
+        limits: limits?,
+        logs: logs?,
+        pid_file,
         cwd: cwd?,
-        name: app_name,
+        name: app_name?,
     })
 }
 
@@ -369,7 +401,7 @@ fn program(fields: &Fields, cwd: &Path, presence: Presence, at: &At, report: &mu
     let node = fields.get("script")?;
     let place = (node.line, node.column);
     let file = absolute(cwd, &script);
-    let is_path = script.contains('/') || file.is_file();
+    let is_path = script.contains('/') || file.is_file() || !by_extension(&script).is_empty();
     let chosen = fields.opt("interpreter", at, report, |n, at, r| match &n.value {
         Value::List(_) => words(n, at, r, "an interpreter and its arguments"),
         _ => text(n, at, r, "an interpreter, or \"none\"", STRING).map(|word| vec![word.to_owned()]),
@@ -408,7 +440,7 @@ fn program(fields: &Fields, cwd: &Path, presence: Presence, at: &At, report: &mu
     Some(Program::Exec { script, args, interpreter })
 }
 
-fn by_extension(script: &str) -> Vec<String> {
+pub(super) fn by_extension(script: &str) -> Vec<String> {
     let word = match Path::new(script).extension().and_then(|e| e.to_str()) {
         Some("php") => "php",
         Some("py") => "python3",
@@ -465,7 +497,7 @@ fn raw(node: &Node) -> Option<Box<RawValue>> {
     RawValue::from_string(json(node).to_string()).ok()
 }
 
-fn json(node: &Node) -> serde_json::Value {
+pub(super) fn json(node: &Node) -> serde_json::Value {
     match &node.value {
         Value::Null => serde_json::Value::Null,
         Value::Bool(flag) => (*flag).into(),

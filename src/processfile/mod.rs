@@ -18,6 +18,7 @@ mod check;
 mod entry;
 mod error;
 mod fields;
+pub mod import;
 mod jsonc;
 mod parts;
 mod paths;

@@ -81,8 +81,7 @@ mod tests {
     #[test]
     fn files_are_the_others_and_ours_again_afterwards() {
         if !nix::unistd::geteuid().is_root() {
-            eprintln!("SKIPPED files_are_the_others_and_ours_again_afterwards: needs root");
-            return;
+            return crate::sys::skipped("files_are_the_others_and_ours_again_afterwards", "needs root");
         }
         let nobody = resolve(Some("nobody"), None).unwrap().unwrap();
         let tmp = tempfile::tempdir().unwrap();
@@ -108,8 +107,7 @@ mod tests {
     #[test]
     fn a_thread_that_runs_already_is_not_touched() {
         if !nix::unistd::geteuid().is_root() {
-            eprintln!("SKIPPED a_thread_that_runs_already_is_not_touched: needs root");
-            return;
+            return crate::sys::skipped("a_thread_that_runs_already_is_not_touched", "needs root");
         }
         let nobody = resolve(Some("nobody"), None).unwrap().unwrap();
         let tmp = tempfile::tempdir().unwrap();

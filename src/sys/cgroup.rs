@@ -196,7 +196,9 @@ mod tests {
         let name = format!("preforkd-test-{}", std::process::id());
         let groups = match Cgroups::open(&name) {
             Ok(groups) => groups,
-            Err(e) => return eprintln!("SKIPPED a_tree_cannot_leave_and_is_killed_as_a_whole: {e}"),
+            Err(e) => {
+                return crate::sys::skipped("a_tree_cannot_leave_and_is_killed_as_a_whole", &e.to_string());
+            }
         };
         let mut group = groups.make("one").unwrap();
         assert!(groups.make("one").is_err(), "a name is one tree's");

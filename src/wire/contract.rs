@@ -11,7 +11,8 @@ use std::collections::BTreeSet;
 
 const PAGE: &str = include_str!("../../proto/PROTOCOL.md");
 const SCHEMA: &str = include_str!("../../proto/schema/protocol.json");
-const GOLDEN: [(&str, &str); 12] = [
+const GOLDEN: [(&str, &str); 13] = [
+    ("apps", include_str!("../../proto/golden/apps.jsonl")),
     ("batches", include_str!("../../proto/golden/batches.jsonl")),
     ("duplicates", include_str!("../../proto/golden/duplicates.jsonl")),
     ("errors", include_str!("../../proto/golden/errors.jsonl")),

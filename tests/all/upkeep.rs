@@ -49,7 +49,7 @@ fn a_worker_that_grows_too_large_is_replaced_and_its_start_is_not_at_fault() {
     let next = successor(&daemon, &large);
     assert_eq!((&next["restarts"], &next["unstable"]), (&json!(1), &json!(0)), "{next}");
     let reason = next["reason"].as_str().unwrap_or_default();
-    assert!(reason.ends_with("MB, more than max_memory_restart (100 MB)") && reason.starts_with("uses 2"), "{next}");
+    assert!(reason.ends_with("MB, more than max_memory_restart (100 MB)") && reason.starts_with("uses "), "{next}");
     stays(&daemon, &next);
     stays(&daemon, &small);
     // Nobody asks any more: nobody looks any more.

@@ -177,8 +177,7 @@ fn a_rotation_that_fails_is_told_once_and_the_file_grows() {
 fn with_the_rights_of_another_user() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     if crate::sys::process::effective_uid() != 0 {
-        eprintln!("SKIPPED with_the_rights_of_another_user: needs root");
-        return;
+        return crate::sys::skipped("with_the_rights_of_another_user", "needs root");
     }
     let nobody = crate::sys::users::resolve(Some("nobody"), None).unwrap();
     let tmp = tempfile::tempdir().unwrap();

@@ -149,8 +149,9 @@ impl Master {
         }
         if !keys.is_empty() {
             info!(self.log, "an app has been changed"; "app" => &name, "keys" => keys.join(", "));
-            (old.app, old.policy) = (Rc::new(app), policy);
-            self.close_sockets(&name);
+            let defined = std::mem::replace(&mut old.app, Rc::new(app));
+            old.policy = policy;
+            self.close_sockets(&name, &defined);
         }
         let former = self.apps.ids_of(&name);
         if !keys.is_empty() {
@@ -214,7 +215,7 @@ impl Master {
         if self.apps.workers.values().all(|w| w.app != worker.app) {
             info!(self.log, "an app has been removed"; "app" => &*worker.app);
             if let Some(entry) = self.apps.entries.remove(&*worker.app) {
-                self.drop_sockets(&worker.app, entry.sockets);
+                self.drop_sockets(&entry.app, entry.sockets);
             }
             self.apps.watching.stale = true;
         }

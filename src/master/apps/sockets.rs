@@ -5,6 +5,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
+use slog::debug;
+
 use super::super::Master;
 use super::identity;
 use crate::processfile::{Address, App};
@@ -48,24 +50,26 @@ impl Master {
         app.listen.iter().filter_map(|l| find(&l.address)).map(|s| s.fd.as_fd().try_clone_to_owned()).collect()
     }
 
-    /// Closes those that the app does not have any more.
-    pub(super) fn close_sockets(&mut self, name: &str) {
+    /// Closes those that the app does not have any more. `former`: as it was defined when they were opened.
+    pub(super) fn close_sockets(&mut self, name: &str, former: &App) {
         let Some(entry) = self.apps.entries.get_mut(name) else { return };
         let app = Rc::clone(&entry.app);
         let sockets = std::mem::take(&mut entry.sockets);
         let (kept, gone): (Vec<Socket>, Vec<Socket>) =
             sockets.into_iter().partition(|s| app.listen.iter().any(|l| l.address == s.address));
         entry.sockets = kept;
-        self.drop_sockets(name, gone);
+        self.drop_sockets(former, gone);
     }
 
     /// Closes these for ever.
-    pub(super) fn drop_sockets(&mut self, name: &str, sockets: Vec<Socket>) {
+    pub(super) fn drop_sockets(&mut self, app: &App, sockets: Vec<Socket>) {
         for socket in sockets {
-            self.tell_keeper(&ToKeeper::Drop(store_name(name, &socket.address)), None);
-            if let Address::Unix(path) = &socket.address {
-                // Nobody answers there any more; that it is gone already is as good.
-                let _ = std::fs::remove_file(path);
+            self.tell_keeper(&ToKeeper::Drop(store_name(&app.name, &socket.address)), None);
+            if let Address::Unix(path) = &socket.address
+                && let Err(e) = identity(app).and_then(|owner| listen::remove_unix(path, owner.as_ref()))
+            {
+                // Nobody answers there any more; whoever listens there next replaces it.
+                debug!(self.log, "a socket's path stays"; "path" => %path.display(), "error" => %e);
             }
         }
     }

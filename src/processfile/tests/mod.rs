@@ -1,5 +1,6 @@
 //! Process files good and bad, in a folder of their own.
 
+mod apps;
 mod bad;
 mod good;
 mod schema;
