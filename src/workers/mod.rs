@@ -12,7 +12,7 @@ mod tests;
 
 pub use ignored::Ignored;
 pub use life::{Event, Life, SavedLife, Step};
-pub use numbers::{count, environment, scale};
+pub use numbers::{count, environment, free_numbers, scale};
 pub use policy::Policy;
 pub use rate::Starts;
 pub use target::{Named, find};
