@@ -125,7 +125,7 @@ fn the_canonical_text_reads_as_the_same_app() {
     let pool = place.parse(pools).unwrap().pools.remove(0);
     let text = serde_json::json!({ "pools": [pool.to_json()] }).to_string();
     let (_, again) = parse_apps(&text, Path::new("/"), &[]).unwrap();
-    assert_eq!(again, [pool.clone()]);
+    assert_eq!(again, std::slice::from_ref(&pool));
     assert_eq!(default_pool(&again), Some(&pool));
 }
 
