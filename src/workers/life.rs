@@ -3,149 +3,49 @@
 //! A worker is *wanted* or not; that is its operator's word and nobody else's. The rest follows: a wanted worker without a
 //! process is started, at once or after a pause; one that is not wanted is told to end. Two phases lie between word and
 //! fact, since neither a start nor an end is instantaneous: `starting` until there is a process, `stopping` until there
-//! is none.
+//! is none. What is asked meanwhile is remembered, and done when the phase is over.
 //!
 //! ```text
-//!            Start                Spawned              Ready
-//! stopped ──────────→ starting ───────────→ running ─────────→ ready
-//!    ↑                   ↑  │ SpawnFailed      │  Exited         │
-//!    │ Exited            │  ├──────────────────┴─────────────────┘
-//!    │                   │  ↓
-//! stopping ←── Stop   backoff ── too many in a row ──→ fatal
-//!    (from running,      │
-//!     ready)             └── nobody wants it again ──→ exited
+//!               Start                    Spawned              Ready
+//! stopped ──────────────────→ starting ───────────→ running ─────────→ ready
+//!    ↑                         ↑     │ SpawnFailed     │ Exited          │
+//!    │ Exited                  │ Due └─────────────────┼─────────────────┘
+//!    │                         │                       ↓
+//! stopping ←─ Stop, Restart,  backoff ←── a pause ── what is its policy? ── too many in a row ──→ fatal
+//!    │        not ready in     │                       │   └── it is not to be tried again ─────→ exited
+//!    │        time, Fail:      │                       │
+//!    │        from running,    └─ Start, Restart       └── no pause ──→ starting
+//!    │        ready               (from fatal, exited, too) ──→ starting
+//!    └── Exited, and it is wanted ──→ starting; if it had not become ready ──→ what is its policy?
 //! ```
 //!
 //! Pauses: the first restart is at once; then 100 ms, half as much again each time, up to 15 s, spread by a fifth either
 //! way; back to none after 30 s up. An exit before `min_uptime` is unstable; `max_restarts` of them in a row are
 //! the end. Above that threshold the pauses alone hold, for ever.
 
-use std::time::Duration;
+mod event;
+mod saved;
 
-use serde::{Deserialize, Serialize};
-
-use crate::processfile::{App, Ready};
+use super::policy::{Policy, Record, nanos};
 use crate::sys::reap::How;
 use crate::wire::apps::WorkerState;
 use crate::wire::signal::signal_name;
-
-/// The second pause of the default policy, in ns; the first is none.
-const FIRST_PAUSE: u64 = 100_000_000;
-/// The longest pause, in ns.
-const LONGEST_PAUSE: u64 = 15_000_000_000;
-/// Up for so long, and the pauses begin anew, in ns.
-const LONG_UP: u64 = 30_000_000_000;
-/// How far a pause is spread, as a share of it.
-const JITTER: f64 = 0.2;
-
-/// What follows an exit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "as in processfile::App")]
-pub struct Policy {
-    pub autorestart: bool,
-    pub stop_exit_codes: Vec<i32>,
-    pub min_uptime: Duration,
-    pub max_restarts: u32,
-    pub restart_delay: Option<Duration>,
-    pub exp_backoff: Option<Duration>,
-    /// It is `ready` only when it says so.
-    pub needs_ready: bool,
-    pub ready_timeout: Duration,
-}
-
-impl Policy {
-    /// That of an app.
-    pub fn of(app: &App) -> Policy {
-        Policy {
-            autorestart: app.autorestart,
-            stop_exit_codes: app.stop_exit_codes.clone(),
-            min_uptime: app.min_uptime,
-            max_restarts: app.max_restarts,
-            restart_delay: app.restart_delay,
-            exp_backoff: app.exp_backoff_restart_delay,
-            needs_ready: app.ready != Ready::Started,
-            ready_timeout: app.listen_timeout,
-        }
-    }
-}
-
-/// What happened, or is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event<'a> {
-    /// It is wanted.
-    Start,
-    /// It is not.
-    Stop,
-    /// It is wanted, with a new process.
-    Restart,
-    /// Counters back to 0.
-    Reset,
-    /// Its process runs.
-    Spawned,
-    /// There is none, and this is why.
-    SpawnFailed(&'a str),
-    /// It is ready.
-    Ready,
-    /// Its process has ended.
-    Exited(How),
-    /// The time of `wake_at` has come.
-    Due,
-    /// It has to be replaced for this reason, which nobody asked for, and which is no fault of its start.
-    Fail(&'a str),
-    /// Another process has taken its place without a gap.
-    Replaced,
-}
-
-/// What is to be done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
-pub enum Step {
-    /// Nothing.
-    Nothing,
-    /// A process is to be started.
-    Spawn,
-    /// Its process is to be asked to end; that it does is its caller's to see to.
-    Stop,
-}
-
-/// Why a process is being ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-enum Ending {
-    /// Somebody asked for it.
-    Asked,
-    /// It was not ready in time: as bad as an exit.
-    NotReady,
-    /// See [`Event::Fail`].
-    Failed,
-}
+use event::Ending;
+pub use event::{Event, Step};
+pub use saved::SavedLife;
 
 /// A worker's life. Times are ns monotonic.
 #[derive(Debug, Clone)]
 pub struct Life {
     state: WorkerState,
     wanted: bool,
+    /// Why it is `stopping`; in `starting`: its process is on its way, and is to be replaced by another.
     ending: Option<Ending>,
+    /// When a process was asked for that says by itself that it has started.
+    asked_at: Option<u64>,
     started_at: Option<u64>,
     wake_at: Option<u64>,
-    /// The next pause, in ns.
-    pause: u64,
-    unstable: u32,
-    restarts: u64,
-    asked_restarts: u64,
-    reason: Option<Box<str>>,
-}
-
-/// What a master that follows has to know.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "as in Life")]
-pub struct SavedLife {
-    state: WorkerState,
-    wanted: bool,
-    ending: Option<Ending>,
-    /// ns until `wake_at`.
-    wait: Option<u64>,
-    pause: u64,
-    unstable: u32,
+    record: Record,
     restarts: u64,
     asked_restarts: u64,
     reason: Option<Box<str>>,
@@ -164,54 +64,13 @@ impl Life {
             state: WorkerState::Stopped,
             wanted: false,
             ending: None,
+            asked_at: None,
             started_at: None,
             wake_at: None,
-            pause: 0,
-            unstable: 0,
+            record: Record::default(),
             restarts: 0,
             asked_restarts: 0,
             reason: None,
-        }
-    }
-
-    /// For a master that follows.
-    pub fn save(&self, now: u64) -> SavedLife {
-        SavedLife {
-            state: self.state,
-            wanted: self.wanted,
-            ending: self.ending,
-            wait: self.wake_at.map(|at| at.saturating_sub(now)),
-            pause: self.pause,
-            unstable: self.unstable,
-            restarts: self.restarts,
-            asked_restarts: self.asked_restarts,
-            reason: self.reason.clone(),
-        }
-    }
-
-    /// Goes on from what a former master knew. `running`: since when its process runs, if there is one.
-    pub fn restore(saved: &SavedLife, running: Option<u64>, now: u64) -> Life {
-        let alive = matches!(saved.state, WorkerState::Running | WorkerState::Ready | WorkerState::Stopping);
-        let state = match (running, saved.state) {
-            (Some(_), state) if alive => state,
-            // Its start was not on record yet.
-            (Some(_), _) => WorkerState::Running,
-            // Its process is gone, and how is not known.
-            (None, state) if alive || state == WorkerState::Starting => WorkerState::Stopped,
-            (None, state) => state,
-        };
-        let waits = saved.wait.filter(|_| matches!(state, WorkerState::Backoff | WorkerState::Running));
-        Life {
-            state,
-            wanted: saved.wanted || running.is_some() && saved.state != WorkerState::Stopping,
-            ending: saved.ending.filter(|_| state == WorkerState::Stopping),
-            started_at: running,
-            wake_at: waits.map(|wait| now + wait),
-            pause: saved.pause,
-            unstable: saved.unstable,
-            restarts: saved.restarts,
-            asked_restarts: saved.asked_restarts,
-            reason: saved.reason.clone(),
         }
     }
 
@@ -247,7 +106,7 @@ impl Life {
 
     /// Unstable exits in a row.
     pub fn unstable(&self) -> u32 {
-        self.unstable
+        self.record.unstable
     }
 
     /// Why it is where it is, if that needs a reason.
@@ -258,40 +117,53 @@ impl Life {
     /// What follows from `event`. `random` gives 0…1, and spreads a pause.
     pub fn on(&mut self, event: Event<'_>, now: u64, policy: &Policy, random: impl FnOnce() -> f64) -> Step {
         use WorkerState as S;
-        match event {
-            Event::Start => self.start(),
-            Event::Stop => self.stop(),
-            Event::Restart => self.restart(),
-            Event::Reset => {
-                (self.restarts, self.asked_restarts, self.unstable) = (0, 0, 0);
+        match (event, self.state) {
+            (Event::Start, _) => self.start(),
+            (Event::Stop, _) => self.stop(),
+            (Event::Restart, _) => self.restart(),
+            (Event::Reset, _) => {
+                (self.restarts, self.asked_restarts, self.record.unstable) = (0, 0, 0);
                 Step::Nothing
             }
-            Event::Spawned => self.spawned(now, policy),
-            Event::SpawnFailed(why) if self.state == S::Starting => {
-                self.started_at = None;
-                if !self.wanted {
-                    return self.end_of_stop();
-                }
-                self.unstable_exit(why, now, policy, random)
-            }
-            Event::Ready if self.state == S::Running => {
+            (Event::Spawned, S::Starting) => self.spawned(now, policy),
+            (Event::SpawnFailed(_), S::Starting) if self.ends_as_asked() => self.ended_as_asked(),
+            (Event::SpawnFailed(why), S::Starting) => self.unstable_exit(why, now, policy, random),
+            (Event::Ready, S::Running) => {
                 (self.state, self.wake_at) = (S::Ready, None);
                 Step::Nothing
             }
-            Event::Exited(how) => self.exited(how, now, policy, random),
-            Event::Due => self.due(now, policy),
-            Event::Fail(why) if matches!(self.state, S::Running | S::Ready) => {
+            (Event::Exited(how), S::Starting | S::Running | S::Ready) => self.exited(how, now, policy, random),
+            (Event::Exited(_), S::Stopping) => self.ended(now, policy, random),
+            (Event::Due, S::Backoff | S::Running) if self.wake_at.is_some_and(|at| at <= now) => self.due(policy),
+            (Event::Fail(why), S::Running | S::Ready) => {
                 self.reason = Some(why.into());
                 self.end(Ending::Failed)
             }
-            Event::Replaced if matches!(self.state, S::Running | S::Ready) => {
+            (Event::Replaced, S::Running | S::Ready) => {
                 self.asked_restarts += 1;
-                self.started_at = Some(now);
-                (self.state, self.wake_at) = (if policy.needs_ready { S::Ready } else { S::Running }, None);
-                (self.unstable, self.pause, self.reason) = (0, 0, None);
+                self.state = if policy.needs_ready { S::Ready } else { S::Running };
+                (self.started_at, self.wake_at) = (Some(now), None);
+                self.begin_record();
                 Step::Nothing
             }
-            Event::SpawnFailed(_) | Event::Ready | Event::Fail(_) | Event::Replaced => Step::Nothing,
+            // Of a process, a time or a state that is over.
+            (
+                Event::Spawned
+                | Event::SpawnFailed(_)
+                | Event::Ready
+                | Event::Exited(_)
+                | Event::Due
+                | Event::Fail(_)
+                | Event::Replaced,
+                _,
+            ) => Step::Nothing,
+        }
+    }
+
+    /// A process has been asked for, and will say that it started: a stop has to wait for that.
+    pub fn asked_for(&mut self, now: u64) {
+        if self.state == WorkerState::Starting {
+            self.asked_at = Some(now);
         }
     }
 
@@ -307,42 +179,59 @@ impl Life {
         self.wanted = false;
         match self.state {
             WorkerState::Running | WorkerState::Ready => self.end(Ending::Asked),
-            WorkerState::Starting if self.started_at.is_some() => {
-                // A process has been asked for; it ends as soon as it is there.
-                Step::Nothing
-            }
+            // It ends as soon as it is there.
+            WorkerState::Starting if self.asked_at.is_some() => Step::Nothing,
             WorkerState::Stopping => {
                 self.ending = Some(Ending::Asked);
                 Step::Nothing
             }
-            _ => self.end_of_stop(),
+            _ => self.ended_as_asked(),
         }
     }
 
     fn restart(&mut self) -> Step {
-        self.wanted = true;
+        let wanted = std::mem::replace(&mut self.wanted, true);
+        self.begin_record();
         match self.state {
             WorkerState::Running | WorkerState::Ready => {
                 self.asked_restarts += 1;
                 self.end(Ending::Asked)
             }
-            WorkerState::Starting | WorkerState::Stopping => Step::Nothing,
+            WorkerState::Stopping | WorkerState::Starting => {
+                // Two that are asked for before the first could begin are one.
+                let under_way = wanted && self.ending == Some(Ending::Asked);
+                let has_process = self.state == WorkerState::Stopping || self.asked_at.is_some();
+                if has_process && !under_way {
+                    self.asked_restarts += 1;
+                    self.ending = Some(Ending::Asked);
+                }
+                Step::Nothing
+            }
             _ => {
                 self.asked_restarts += 1;
-                self.begin_anew()
+                self.begin()
             }
         }
     }
 
+    fn begin_record(&mut self) {
+        (self.record, self.reason) = (Record::default(), None);
+    }
+
     fn begin_anew(&mut self) -> Step {
-        (self.unstable, self.pause, self.reason) = (0, 0, None);
+        self.begin_record();
         self.begin()
     }
 
     fn begin(&mut self) -> Step {
-        (self.state, self.wake_at, self.ending) = (WorkerState::Starting, None, None);
-        self.started_at = None;
+        self.rest(WorkerState::Starting);
         Step::Spawn
+    }
+
+    /// Nothing of a process is left.
+    fn rest(&mut self, state: WorkerState) {
+        (self.state, self.wake_at, self.ending) = (state, None, None);
+        (self.asked_at, self.started_at) = (None, None);
     }
 
     fn end(&mut self, why: Ending) -> Step {
@@ -350,143 +239,113 @@ impl Life {
         Step::Stop
     }
 
-    fn end_of_stop(&mut self) -> Step {
-        (self.state, self.wake_at, self.ending, self.started_at) = (WorkerState::Stopped, None, None, None);
-        self.reason = None;
-        (self.unstable, self.pause) = (0, 0);
-        if self.wanted { self.begin() } else { Step::Nothing }
+    /// Whether the end of its process is what its operator asked for.
+    fn ends_as_asked(&self) -> bool {
+        !self.wanted || self.ending == Some(Ending::Asked)
     }
 
-    fn spawned(&mut self, now: u64, policy: &Policy) -> Step {
-        if self.state != WorkerState::Starting {
-            return Step::Nothing;
+    fn ended_as_asked(&mut self) -> Step {
+        self.begin_record();
+        if self.wanted {
+            return self.begin();
         }
-        (self.state, self.started_at) = (WorkerState::Running, Some(now));
-        self.wake_at = policy.needs_ready.then(|| now.saturating_add(nanos(policy.ready_timeout)));
-        if !self.wanted {
-            return self.end(Ending::Asked);
-        }
+        self.rest(WorkerState::Stopped);
         Step::Nothing
     }
 
-    fn due(&mut self, now: u64, policy: &Policy) -> Step {
-        if self.wake_at.is_none_or(|at| at > now) {
-            return Step::Nothing;
+    fn spawned(&mut self, now: u64, policy: &Policy) -> Step {
+        self.asked_at = None;
+        self.started_at = Some(now);
+        if self.ends_as_asked() {
+            return self.end(Ending::Asked);
         }
-        match self.state {
-            WorkerState::Backoff => {
-                self.restarts += 1;
-                self.begin()
-            }
-            WorkerState::Running => {
-                self.reason = Some(format!("not ready within {:?} (listen_timeout)", policy.ready_timeout).into());
-                self.end(Ending::NotReady)
-            }
-            _ => Step::Nothing,
-        }
+        (self.state, self.wake_at) = (WorkerState::Running, policy.ready_by(now));
+        Step::Nothing
     }
 
-    fn exited(&mut self, how: How, now: u64, policy: &Policy, random: impl FnOnce() -> f64) -> Step {
-        let lived = self.started_at.take().map_or(0, |at| now.saturating_sub(at));
-        match (self.state, self.ending.take()) {
-            (WorkerState::Stopping, Some(Ending::NotReady)) if self.wanted => {
-                let why = self.reason.take().unwrap_or_default();
-                self.unstable_exit(&why, now, policy, random)
-            }
-            (WorkerState::Stopping, Some(Ending::Failed)) if self.wanted => {
-                self.restarts += 1;
-                self.begin()
-            }
-            (WorkerState::Stopping, _) => self.end_of_stop(),
-            (WorkerState::Running | WorkerState::Ready | WorkerState::Starting, _) => {
-                let told = told(how);
-                if !self.wanted {
-                    return self.end_of_stop();
-                }
-                let enough = matches!(how, How::Exited(code) if policy.stop_exit_codes.contains(&code));
-                if !policy.autorestart || enough {
-                    (self.state, self.wake_at) = (WorkerState::Exited, None);
-                    self.reason = Some(told.into());
-                    return Step::Nothing;
-                }
-                if lived < nanos(policy.min_uptime) {
-                    return self.unstable_exit(&told, now, policy, random);
-                }
-                self.unstable = 0;
-                if lived >= LONG_UP {
-                    self.pause = 0;
-                }
-                self.again(&told, now, policy, random)
-            }
-            _ => Step::Nothing,
+    fn due(&mut self, policy: &Policy) -> Step {
+        if self.state == WorkerState::Backoff {
+            self.restarts += 1;
+            return self.begin();
         }
+        self.reason = Some(format!("not ready within {:?} (listen_timeout)", policy.ready_timeout).into());
+        self.end(Ending::NotReady)
+    }
+
+    fn lived(&self, now: u64) -> u64 {
+        self.started_at.or(self.asked_at).map_or(0, |at| now.saturating_sub(at))
+    }
+
+    /// It ended by itself.
+    fn exited(&mut self, how: How, now: u64, policy: &Policy, random: impl FnOnce() -> f64) -> Step {
+        if self.ends_as_asked() {
+            return self.ended_as_asked();
+        }
+        let (lived, why) = (self.lived(now), told(how));
+        let enough = matches!(how, How::Exited(code) if policy.stop_exit_codes.contains(&code));
+        if enough || !policy.autorestart {
+            return self.no_more(WorkerState::Exited, &why);
+        }
+        self.record.lived(lived, policy);
+        if lived < nanos(policy.min_uptime) {
+            return self.unstable_exit(&why, now, policy, random);
+        }
+        self.again(&why, now, policy, random)
+    }
+
+    /// It ended because it was told to.
+    fn ended(&mut self, now: u64, policy: &Policy, random: impl FnOnce() -> f64) -> Step {
+        if self.ends_as_asked() {
+            return self.ended_as_asked();
+        }
+        let why = self.reason.take().unwrap_or_default();
+        if self.ending == Some(Ending::NotReady) {
+            return self.unstable_exit(&why, now, policy, random);
+        }
+        self.record.lived(self.lived(now), policy);
+        self.again(&why, now, policy, random)
     }
 
     fn unstable_exit(&mut self, why: &str, now: u64, policy: &Policy, random: impl FnOnce() -> f64) -> Step {
-        self.started_at = None;
-        self.unstable += 1;
+        self.record.unstable = self.record.unstable.saturating_add(1);
         if !policy.autorestart {
-            (self.state, self.wake_at) = (WorkerState::Exited, None);
-            self.reason = Some(why.into());
-            return Step::Nothing;
+            return self.no_more(WorkerState::Exited, why);
         }
-        if self.unstable >= policy.max_restarts {
+        if self.record.unstable >= policy.max_restarts {
             let text = format!(
-                "{why}; {} exits in a row within {:?} of the start (max_restarts, min_uptime)",
-                self.unstable, policy.min_uptime
+                "{why}; that makes {} failed starts in a row (max_restarts {}, min_uptime {:?})",
+                self.record.unstable, policy.max_restarts, policy.min_uptime
             );
-            (self.state, self.wake_at, self.reason) = (WorkerState::Fatal, None, Some(text.into()));
-            return Step::Nothing;
+            return self.no_more(WorkerState::Fatal, &text);
         }
         self.again(why, now, policy, random)
     }
 
+    fn no_more(&mut self, state: WorkerState, why: &str) -> Step {
+        self.rest(state);
+        self.reason = Some(why.into());
+        Step::Nothing
+    }
+
     /// Tried again, at once or after a pause.
     fn again(&mut self, why: &str, now: u64, policy: &Policy, random: impl FnOnce() -> f64) -> Step {
-        let grown = |pause: u64| (pause + pause / 2).min(LONGEST_PAUSE);
-        let wait = match (policy.restart_delay, policy.exp_backoff) {
-            (Some(delay), _) => nanos(delay),
-            (None, Some(first)) => {
-                let wait = if self.pause == 0 { nanos(first).min(LONGEST_PAUSE) } else { self.pause };
-                self.pause = grown(wait);
-                wait
-            }
-            (None, None) if self.pause == 0 => {
-                self.pause = FIRST_PAUSE;
-                0
-            }
-            (None, None) => {
-                let wait = self.pause;
-                self.pause = grown(wait);
-                let spread = 1.0 - JITTER + 2.0 * JITTER * random().clamp(0.0, 1.0);
-                ((wait as f64 * spread) as u64).min(LONGEST_PAUSE)
-            }
-        };
         self.reason = Some(why.into());
+        let wait = self.record.next_pause(policy, random);
         if wait == 0 {
             self.restarts += 1;
             return self.begin();
         }
-        (self.state, self.wake_at) = (WorkerState::Backoff, Some(now.saturating_add(wait)));
+        self.rest(WorkerState::Backoff);
+        self.wake_at = Some(now.saturating_add(wait));
         Step::Nothing
     }
-
-    /// A process has been asked for, and will say that it started: a stop has to wait for that.
-    pub fn asked_for(&mut self, now: u64) {
-        if self.state == WorkerState::Starting {
-            self.started_at = Some(now);
-        }
-    }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn told(how: How) -> String {
+    let name = |n| signal_name(n).map_or_else(|| format!("signal {n}"), str::to_owned);
     match how {
         How::Exited(code) => format!("exit code {code}"),
-        How::Killed(n) => signal_name(n).map_or_else(|| format!("signal {n}"), |name| format!("killed by {name}")),
-        How::Dumped(n) => format!("killed by {} (core dumped)", signal_name(n).unwrap_or("a signal")),
+        How::Killed(n) => format!("killed by {}", name(n)),
+        How::Dumped(n) => format!("killed by {} (core dumped)", name(n)),
     }
 }

@@ -4,13 +4,15 @@
 mod ignored;
 mod life;
 mod numbers;
+mod policy;
 mod rate;
 mod target;
 #[cfg(test)]
 mod tests;
 
 pub use ignored::Ignored;
-pub use life::{Event, Life, Policy, SavedLife, Step};
-pub use numbers::{count, environment, scale};
+pub use life::{Event, Life, SavedLife, Step};
+pub use numbers::{count, environment, free_numbers, scale};
+pub use policy::Policy;
 pub use rate::Starts;
 pub use target::{Named, find};

@@ -1,6 +1,6 @@
 //! How many instances, and what each of them finds in its environment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::processfile::{App, Inherit, Instances, Program};
 
@@ -45,6 +45,12 @@ pub fn scale(text: &str, now: u32) -> Result<u32, String> {
     }
 }
 
+/// Numbers for `count` new instances beside those that are `taken`: the lowest that are free, as pm2 gives them.
+pub fn free_numbers(taken: impl IntoIterator<Item = u32>, count: usize) -> Vec<u32> {
+    let taken: HashSet<u32> = taken.into_iter().collect();
+    (0..).filter(|number| !taken.contains(number)).take(count).collect()
+}
+
 /// The environment of instance `instance`: the caller's as far as it is inherited, the declared one over it, and
 /// what tells it which instance it is.
 pub fn environment(app: &App, caller: &BTreeMap<String, String>, id: u32, instance: u32) -> BTreeMap<String, String> {
@@ -69,4 +75,94 @@ pub fn environment(app: &App, caller: &BTreeMap<String, String>, id: u32, instan
     env.insert("PREFORKD_NAME".to_owned(), app.name.clone());
     env.insert("PREFORKD_WORKER".to_owned(), id.to_string());
     env
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn app(text: &str) -> App {
+        let known = ["pool"];
+        let text = format!("{{\"apps\": [{text}]}}");
+        let (mut apps, _) = crate::processfile::parse_apps(&text, std::path::Path::new("/"), &known).unwrap();
+        apps.remove(0)
+    }
+
+    #[test]
+    fn how_many() {
+        for (instances, processors, expected) in
+            [("3", 8, 3), ("0", 8, 8), ("\"max\"", 8, 8), ("-1", 8, 7), ("-8", 8, 1), ("-20", 8, 1), ("0", 0, 1)]
+        {
+            let app = app(&format!("{{\"name\": \"a\", \"script\": \"/bin/true\", \"instances\": {instances}}}"));
+            assert_eq!(count(&app, processors), expected, "{instances} with {processors}");
+        }
+        let each = app(r#"{"name": "a", "pool": "pool", "entry": "E", "params_each": [1, 2, 3]}"#);
+        assert_eq!(count(&each, 8), 3);
+    }
+
+    #[test]
+    fn a_number_to_scale_to() {
+        let good = [("5", 5), ("+2", 5), ("-2", 1), ("10000", MOST), ("+0", 3)];
+        good.iter().for_each(|(text, wanted)| assert_eq!(scale(text, 3).as_ref(), Ok(wanted), "{text}"));
+        let bad = [
+            ("0", "`stop` or `delete`"),
+            ("-3", "`stop` or `delete`"),
+            ("-4000000000", "`stop` or `delete`"),
+            ("10001", "at most 10000"),
+            ("+4294967295", "at most 10000"),
+            ("99999999999", "give 5, +2 or -1"),
+            ("", "give 5, +2 or -1"),
+            ("+", "give 5, +2 or -1"),
+            ("+-1", "give 5, +2 or -1"),
+            (" 5", "give 5, +2 or -1"),
+            ("ä", "give 5, +2 or -1"),
+        ];
+        bad.iter().for_each(|(text, why)| assert!(scale(text, 3).unwrap_err().contains(why), "{text}"));
+    }
+
+    #[test]
+    fn a_new_instance_gets_the_lowest_number_that_is_free() {
+        assert_eq!(free_numbers([], 3), [0, 1, 2]);
+        assert_eq!(free_numbers([4, 0, 2], 4), [1, 3, 5, 6]);
+        assert!(free_numbers([1], 0).is_empty());
+        assert_eq!(free_numbers((0..MOST).filter(|n| *n != 77), 2), [77, MOST]);
+    }
+
+    /// Which of the caller's variables an instance sees.
+    fn inherited(keys: &str, caller: &[&str]) -> Vec<String> {
+        let caller = caller.iter().map(|name| ((*name).to_owned(), "theirs".to_owned())).collect();
+        let env = environment(&app(&format!("{{\"name\": \"a\", \"script\": \"/bin/true\"{keys}}}")), &caller, 7, 2);
+        env.into_iter().filter(|(_, value)| value == "theirs").map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn what_is_inherited() {
+        let caller = ["PATH", "LC_ALL", "SECRET", "SECRETS", "A"];
+        assert_eq!(inherited("", &caller), ["A", "LC_ALL", "PATH", "SECRET", "SECRETS"]);
+        assert_eq!(inherited(", \"filter_env\": [\"SECRET\"]", &caller), ["A", "LC_ALL", "PATH"]);
+        assert_eq!(inherited(", \"inherit_env\": false", &caller), ["LC_ALL", "PATH"]);
+        assert_eq!(inherited(", \"inherit_env\": [\"A\", \"B\"]", &caller), ["A"]);
+        assert_eq!(inherited(", \"env\": {\"A\": \"ours\"}", &["A", "B"]), ["B"], "what is declared wins");
+        // Those tell of the daemon's or the caller's own sockets, and would mislead.
+        assert!(
+            inherited("", &["LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET", "NODE_CHANNEL_FD", "PREFORKD_NAME"])
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn what_an_instance_is_told_of_itself() {
+        let app = app(
+            r#"{"name": "a", "script": "/bin/true", "env": {"PORT": "8000"}, "increment_var": "PORT", "instance_var": "N"}"#,
+        );
+        let env = environment(&app, &BTreeMap::new(), 7, 2);
+        let told = [
+            ("PORT", "8002"),
+            ("N", "2"),
+            ("PREFORKD_INSTANCE", "2"),
+            ("PREFORKD_NAME", "a"),
+            ("PREFORKD_WORKER", "7"),
+        ];
+        assert_eq!(env.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect::<BTreeMap<_, _>>(), told.into());
+    }
 }

@@ -1,5 +1,7 @@
 //! A life on a virtual clock.
 
+mod model;
+
 use std::time::Duration;
 
 use super::{Event, Life, Policy, Step};
@@ -177,102 +179,62 @@ fn a_master_that_follows_goes_on_from_what_was_saved() {
     let left = life.wake_at().unwrap() - 50;
     let saved = serde_json::to_string(&life.save(50)).unwrap();
     let saved = serde_json::from_str(&saved).unwrap();
-    let again = Life::restore(&saved, None, 1_000_000);
+    let again = Life::restore(&saved, None, &policy, 1_000_000);
     assert_eq!((again.state(), again.wake_at(), again.unstable()), (S::Backoff, Some(1_000_000 + left), 2));
-    let running = Life::restore(&saved, Some(7), 1_000_000);
+    let running = Life::restore(&saved, Some(7), &policy, 1_000_000);
     assert_eq!((running.state(), running.started_at(), running.wanted()), (S::Running, Some(7), true));
 }
 
-mod random {
-    use proptest::prelude::*;
+#[test]
+fn a_restart_or_stop_of_what_is_on_its_way_is_not_forgotten() {
+    let policy = policy();
+    let mut life = Life::new();
+    assert_eq!(life.on(Event::Start, 0, &policy, || 0.5), Step::Spawn);
+    life.asked_for(0);
+    // What comes has the old definition.
+    assert_eq!(life.on(Event::Restart, 1, &policy, || 0.5), Step::Nothing);
+    assert_eq!(life.clone().on(Event::SpawnFailed("gone"), 2, &policy, || 0.5), Step::Spawn);
+    let of_next_master = Life::restore(&life.save(2), Some(2), &policy, 2);
+    assert_eq!((of_next_master.state(), of_next_master.wanted()), (S::Stopping, true));
+    assert_eq!(life.on(Event::Spawned, 2, &policy, || 0.5), Step::Stop);
+    assert_eq!(life.on(Event::Exited(How::Killed(2)), 3, &policy, || 0.5), Step::Spawn);
+    assert_eq!((life.asked_restarts(), life.unstable()), (1, 0));
+    // A stop outlives the master, too.
+    life.asked_for(4);
+    assert_eq!(life.on(Event::Stop, 5, &policy, || 0.5), Step::Nothing);
+    let of_next_master = Life::restore(&life.save(5), Some(5), &policy, 5);
+    assert_eq!((of_next_master.state(), of_next_master.wanted()), (S::Stopping, false));
+}
 
-    use super::*;
+#[test]
+fn the_end_of_a_pause_is_no_deadline_of_the_process_that_a_next_master_finds() {
+    let policy = Policy { restart_delay: Some(Duration::from_secs(1)), ..policy() };
+    let mut life = Life::new();
+    assert_eq!(life.on(Event::Start, 0, &policy, || 0.5), Step::Spawn);
+    assert_eq!(life.on(Event::SpawnFailed("no"), 0, &policy, || 0.5), Step::Nothing);
+    assert_eq!(Life::restore(&life.save(0), Some(1), &policy, 2).wake_at(), None);
+    let waits = Policy { needs_ready: true, ..policy };
+    assert_eq!(Life::restore(&life.save(0), Some(1), &waits, 2).wake_at(), Some(2 + 3000 * MS));
+}
 
-    #[derive(Debug, Clone)]
-    enum Do {
-        Start,
-        Stop,
-        Restart,
-        Ready,
-        Crash(u64),
-        Exit,
-        Wait(u64),
-        FailSpawn,
-    }
-
-    fn anything() -> impl Strategy<Value = Do> {
-        prop_oneof![
-            Just(Do::Start),
-            Just(Do::Stop),
-            Just(Do::Restart),
-            Just(Do::Ready),
-            (0..5000u64).prop_map(Do::Crash),
-            Just(Do::Exit),
-            (0..20_000u64).prop_map(Do::Wait),
-            Just(Do::FailSpawn),
-        ]
-    }
-
-    proptest! {
-        /// The world is the model: processes that were asked for, and are there or not.
-        #[test]
-        fn what_is_wanted_comes_up_and_what_is_not_stays_down(
-            steps in proptest::collection::vec(anything(), 1..200),
-            needs_ready: bool,
-            jitter in 0.0..1.0f64,
-        ) {
-            let policy = Policy { needs_ready, ..policy() };
-            let (mut life, mut now) = (Life::new(), 1);
-            let (mut asked, mut alive, mut told, mut wanted) = (false, false, false, false);
-            for step in steps {
-                let mut events = Vec::new();
-                match step {
-                    Do::Start => { wanted = true; events.push(Event::Start) }
-                    Do::Stop => { wanted = false; events.push(Event::Stop) }
-                    Do::Restart => { wanted = true; events.push(Event::Restart) }
-                    Do::Ready if alive => events.push(Event::Ready),
-                    Do::Crash(after) if alive => { now += after * MS; events.push(Event::Exited(How::Killed(9))) }
-                    Do::Exit if alive && told => events.push(Event::Exited(How::Exited(0))),
-                    Do::Wait(ms) => {
-                        now += ms * MS;
-                        if asked { events.push(Event::Spawned) }
-                        events.push(Event::Due)
-                    }
-                    Do::FailSpawn if asked => events.push(Event::SpawnFailed("no")),
-                    _ => {}
-                }
-                for event in events {
-                    match event {
-                        Event::Spawned => (asked, alive) = (false, true),
-                        Event::SpawnFailed(_) => asked = false,
-                        Event::Exited(_) => (alive, told) = (false, false),
-                        _ => {}
-                    }
-                    match life.on(event, now, &policy, || jitter) {
-                        Step::Spawn => {
-                            // A start that was given up before its process was asked for leaves nothing behind.
-                            prop_assert!(!alive, "a second process beside a living one");
-                            asked = true;
-                        }
-                        Step::Stop => { prop_assert!(alive); told = true }
-                        Step::Nothing => {}
-                    }
-                    if life.state() == S::Stopped { asked = false }
-                    prop_assert_eq!(life.wanted(), wanted);
-                    if let Some(at) = life.wake_at() {
-                        prop_assert!(at <= now + 18_000 * MS, "a pause beyond the longest");
-                    }
-                    match life.state() {
-                        S::Stopped => prop_assert!(!alive && !wanted),
-                        S::Starting => prop_assert!(asked && !alive),
-                        S::Running | S::Ready => prop_assert!(alive && wanted),
-                        S::Stopping => prop_assert!(alive && told),
-                        S::Backoff => prop_assert!(!alive && wanted && life.wake_at().is_some()),
-                        S::Fatal => prop_assert!(!alive && life.unstable() >= policy.max_restarts),
-                        S::Exited => prop_assert!(false, "autorestart is on"),
-                    }
-                }
-            }
+#[test]
+fn one_that_has_to_be_replaced_again_and_again_is_slowed_down_and_not_given_up() {
+    let policy = policy();
+    let (mut life, mut now, mut starts) = (Life::new(), 0, 0);
+    let mut step = life.on(Event::Start, now, &policy, || 0.5);
+    while now < 600_000 * MS {
+        if step == Step::Spawn {
+            starts += 1;
+            assert_eq!(life.on(Event::Spawned, now, &policy, || 0.5), Step::Nothing);
+            now += 200 * MS;
+            assert_eq!(life.on(Event::Fail("too large"), now, &policy, || 0.5), Step::Stop);
+            step = life.on(Event::Exited(How::Killed(2)), now, &policy, || 0.5);
+        } else {
+            now = life.wake_at().unwrap();
+            step = life.on(Event::Due, now, &policy, || 0.5);
         }
     }
+    assert!((40..60).contains(&starts), "{starts}");
+    assert!(life.unstable() == 0 && life.restarts() >= starts - 1);
+    assert_eq!(life.reason(), Some("too large"));
 }

@@ -12,7 +12,7 @@ use crate::processfile::{self, App, Program};
 use crate::wire::apps::{Applied, Change};
 use crate::wire::request::Define;
 use crate::wire::rpc::RpcError;
-use crate::workers::{Event, Life, Policy, count};
+use crate::workers::{Event, Life, Policy, count, free_numbers};
 
 impl Master {
     /// `apps.start` with definitions, and `apps.apply`.
@@ -180,12 +180,9 @@ impl Master {
         for id in staying.iter().skip(wanted as usize) {
             self.doom_worker(*id);
         }
-        let mut taken: Vec<u32> =
-            staying.iter().filter_map(|id| self.apps.workers.get(id)).map(|w| w.instance).collect();
+        let taken: Vec<u32> = staying.iter().filter_map(|id| self.apps.workers.get(id)).map(|w| w.instance).collect();
         let mut new = Vec::new();
-        for _ in staying.len()..wanted as usize {
-            let number = (0..).find(|n| !taken.contains(n)).unwrap_or(0);
-            taken.push(number);
+        for number in free_numbers(taken, (wanted as usize).saturating_sub(staying.len())) {
             let id = self.apps.next_id;
             self.apps.next_id += 1;
             self.apps.workers.insert(id, Worker::new(name.into(), number, Life::new()));

@@ -128,12 +128,10 @@ impl Master {
         }
         let now = monotonic_ns();
         for w in saved.workers {
-            if !self.apps.entries.contains_key(&w.app) {
-                continue;
-            }
+            let Some(entry) = self.apps.entries.get(&w.app) else { continue };
             let note: Option<Note> =
                 notes.remove(&note_id(w.id)).filter(|_| restart).and_then(|note| serde_json::from_str(note.get()).ok());
-            let life = note.as_ref().map_or_else(Life::new, |note| Life::restore(&note.life, None, now));
+            let life = note.as_ref().map_or_else(Life::new, |note| Life::restore(&note.life, None, &entry.policy, now));
             let mut worker = Worker::new(w.app.into(), w.instance, life);
             worker.last_exit = note.as_ref().and_then(|note| note.last_exit.clone()).map(Box::new);
             worker.note = note.map(Box::new);
@@ -155,9 +153,10 @@ impl Master {
             self.apps.surplus.push(row.slot);
             return Some(id);
         }
+        let entry = self.apps.entries.get(&*worker.app)?;
         let now = monotonic_ns();
         let note = worker.note.take().map_or_else(|| worker.life.save(now), |note| note.life);
-        worker.life = Life::restore(&note, Some(row.started_mono.max(1)), now);
+        worker.life = Life::restore(&note, Some(row.started_mono.max(1)), &entry.policy, now);
         worker.shown = worker.life.state();
         worker.slot = Some(row.slot);
         worker.process = Some((row.pid, row.started_at));

@@ -294,13 +294,13 @@ fn a_dump_of_pm2s_becomes_its_apps_again() {
         (words(worker), worker.namespace.as_str()),
         (vec!["python3", "/here/app/worker.py", "--queue", "mails and invoices"], "batch")
     );
-    assert_eq!(worker.logs.out, Sink::File("/here/log/worker.log".into()));
+    assert_eq!(worker.logs.out, Sink::File("/here/logs/worker.log".into()));
     assert_eq!((worker.logs.out.clone(), worker.stop_exit_codes.as_slice()), (worker.logs.error.clone(), &[0][..]));
     assert!(worker.watch.is_some() && worker.exp_backoff_restart_delay.is_some());
     assert_eq!((mailer.instances, mailer.autostart), (Instances::Fixed(2), false));
     assert_eq!(
         (words(mailer), &mailer.logs.out),
-        (vec!["/usr/bin/bash", "-c", "sleep 1000"], &Sink::File("/here/log/mailer.log".into()))
+        (vec!["/usr/bin/bash", "-c", "sleep 1000"], &Sink::File("/here/logs/mailer.log".into()))
     );
     assert!(!report.autorestart && report.inherit_env == Inherit::All);
     // Of the environment: what differs, and is not of the login or of pm2.

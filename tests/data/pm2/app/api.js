@@ -1,1 +1,3 @@
-require("http").createServer((_, answer) => answer.end("ok")).listen(process.env.PORT, () => process.send?.("ready"));
+// What the fixture starts as its API. It does not listen on PORT: tests run side by side.
+setInterval(() => {}, 1000);
+process.send?.("ready");
