@@ -1,17 +1,21 @@
 //! The socket of sd_notify(3), from both ends: datagrams of `KEY=VALUE` lines, whose senders the kernel vouches for.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, setsockopt, sockopt::PassCred};
+use nix::sys::socket::sockopt::PassCred;
+use nix::sys::socket::{
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials, bind, getsockname,
+    recvmsg, setsockopt, socket,
+};
 
 /// The most of a message that is looked at, in bytes.
 const MOST: usize = 4096;
@@ -21,6 +25,25 @@ const MOST: usize = 4096;
 pub struct NotifySocket(OwnedFd);
 
 impl NotifySocket {
+    /// Binds a name in the abstract name space (unix(7)) that the kernel chooses: whoever may not look into our folders finds
+    /// it, too.
+    pub fn bind_abstract() -> io::Result<NotifySocket> {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
+        bind(socket.as_raw_fd(), &UnixAddr::new_unnamed())?;
+        NotifySocket::adopt(socket)
+    }
+
+    /// Where to send to, as `NOTIFY_SOCKET` has it: a path, or `@NAME`.
+    pub fn address(&self) -> io::Result<OsString> {
+        let address: UnixAddr = getsockname(self.0.as_raw_fd())?;
+        match (address.path(), address.as_abstract()) {
+            (Some(path), _) => Ok(path.into()),
+            (None, Some(name)) => Ok(OsString::from_vec([b"@", name].concat())),
+            (None, None) => Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "the socket has no name")),
+        }
+    }
+
     /// Binds `path`, where anybody may send to: who they are is told with each message.
     pub fn bind(path: &Path) -> io::Result<NotifySocket> {
         match fs::remove_file(path) {
@@ -95,6 +118,19 @@ mod tests {
         sender.send_to(b"READY=1\nSTATUS=up", &path).unwrap();
         assert_eq!(socket.receive().unwrap(), Some((std::process::id(), "READY=1\nSTATUS=up".to_owned())));
         assert_eq!(socket.receive().unwrap(), None);
+        assert_eq!(socket.address().unwrap(), path);
+    }
+
+    #[test]
+    fn an_abstract_one_needs_no_folder_and_each_has_its_own() {
+        let (one, other) = (NotifySocket::bind_abstract().unwrap(), NotifySocket::bind_abstract().unwrap());
+        let address = one.address().unwrap();
+        assert!(address.as_bytes().starts_with(b"@") && address != other.address().unwrap());
+        notify(&address, "READY=1").unwrap();
+        assert_eq!(one.receive().unwrap(), Some((std::process::id(), "READY=1".to_owned())));
+        assert_eq!(other.receive().unwrap(), None);
+        // A new master has nothing but the descriptor.
+        assert_eq!(NotifySocket::adopt(one.0).unwrap().address().unwrap(), address);
     }
 
     fn heard(socket: &UnixDatagram) -> String {

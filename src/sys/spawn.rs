@@ -3,15 +3,18 @@
 //! The child shares our memory until its exec (`CLONE_VM | CLONE_VFORK`), so that the cost does not grow with
 //! our size, and so that it can tell us which step failed by writing it down.
 
+mod child;
+
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use super::pidfd::PidFd;
 use super::users::Identity;
+use child::{LISTEN_PID, PID_DIGITS, Plan};
 
 /// A program to start. Descriptors are given as (ours, number in the child); everything else we have is close-on-exec.
 #[derive(Debug, Default)]
@@ -69,44 +72,6 @@ pub struct SpawnError {
     pub source: io::Error,
 }
 
-const STAGES: [&str; 10] = [
-    "fork",
-    "setsid",
-    "setrlimit",
-    "setgroups",
-    "setgid",
-    "setuid",
-    "chdir",
-    "exec",
-    "setting its niceness",
-    "setting its oom_score_adj",
-];
-
-const LISTEN_PID: &[u8] = b"LISTEN_PID=";
-/// The longest pid, and a NUL.
-const PID_DIGITS: usize = 11;
-
-/// Everything the child touches, made before the clone: between clone and exec nothing allocates or locks.
-struct Plan {
-    exe: CString,
-    argv: Vec<*const libc::c_char>,
-    envp: Vec<*const libc::c_char>,
-    cwd: Option<CString>,
-    fds: Vec<(i32, i32)>,
-    scratch: Vec<i32>,
-    identity: Option<Identity>,
-    limits: Vec<(u32, u64)>,
-    umask: Option<u32>,
-    nice: Option<i32>,
-    /// As text.
-    oom_score_adj: Option<Vec<u8>>,
-    /// `LISTEN_PID=` and room for the number; `envp` points to it.
-    listen_pid: Vec<u8>,
-    cgroup: i32,
-    pid_to: *const AtomicU64,
-    failed: (usize, i32),
-}
-
 /// Starts `program` in a session of its own with default signals. Returns its pid and a handle on it.
 /// Returns once the exec has happened or failed; a failed child is an exit of code 127 for its parent to reap.
 pub fn spawn(program: &Program<'_>) -> Result<(u32, PidFd), SpawnError> {
@@ -160,7 +125,7 @@ pub fn spawn(program: &Program<'_>) -> Result<(u32, PidFd), SpawnError> {
         listen_pid,
         cgroup: program.cgroup.map_or(-1, |fd| fd.as_raw_fd()),
         pid_to: program.pid_to.map_or(std::ptr::null(), std::ptr::from_ref),
-        failed: (0, 0),
+        failed: None,
     };
 
     let mut stack = vec![0u8; 64 * 1024];
@@ -176,7 +141,7 @@ pub fn spawn(program: &Program<'_>) -> Result<(u32, PidFd), SpawnError> {
     // SAFETY: CLONE_VFORK stops this thread until the child has exec'd or exited, so stack, plan and
     // everything they point to outlive its use of them; the child runs `child`, which makes only
     // async-signal-safe calls. pidfd is a live c_int.
-    let pid = unsafe { libc::clone(child, top, flags, (&raw mut plan).cast(), &raw mut pidfd) };
+    let pid = unsafe { libc::clone(child::child, top, flags, (&raw mut plan).cast(), &raw mut pidfd) };
     let error = io::Error::last_os_error();
     old.thread_set_mask().map_err(|e| fail("fork", e.into()))?;
     if pid < 0 {
@@ -184,14 +149,8 @@ pub fn spawn(program: &Program<'_>) -> Result<(u32, PidFd), SpawnError> {
     }
     // SAFETY: the clone has made this descriptor for us, close-on-exec.
     let handle = PidFd::from(unsafe { OwnedFd::from_raw_fd(pidfd) });
-    let (stage, errno) = plan.failed;
-    if errno != 0 {
-        let stage = match STAGES[stage] {
-            "chdir" => format!("changing to directory {}", program.cwd.as_deref().unwrap_or(Path::new("?")).display()),
-            "exec" => format!("executing {}", exe.display()),
-            other => other.to_owned(),
-        };
-        return Err(fail(&stage, io::Error::from_raw_os_error(errno)));
+    if let Some((stage, errno)) = plan.failed {
+        return Err(fail(&stage.doing(program, &exe), io::Error::from_raw_os_error(errno)));
     }
     Ok((pid as u32, handle))
 }
@@ -215,168 +174,5 @@ fn find(program: &Program<'_>) -> io::Result<PathBuf> {
         })
 }
 
-extern "C" fn child(plan: *mut libc::c_void) -> libc::c_int {
-    // SAFETY: `spawn` passes its live Plan and waits for us.
-    let plan = unsafe { &mut *plan.cast::<Plan>() };
-    plan.failed = prepare(plan);
-    // The parent reaps 127; it has read `failed` by then or does not care.
-    super::clone::exit_now(127)
-}
-
-/// Returns only on failure: (index into STAGES, errno).
-fn prepare(plan: &mut Plan) -> (usize, i32) {
-    // SAFETY: raw, since what glibc remembers is our own number, not the child's.
-    let pid = unsafe { libc::syscall(libc::SYS_getpid) } as u64;
-    // SAFETY: null, or it points to a live atomic: the parent waits for us.
-    if let Some(word) = unsafe { plan.pid_to.as_ref() } {
-        word.store(pid, Ordering::Release);
-    }
-    write_number(&mut plan.listen_pid[LISTEN_PID.len()..], pid);
-    super::signals::reset_all();
-    let errno = || io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
-    // SAFETY: raw system calls with integers and with pointers into Plan, which lives. Raw ones for the ids, because glibc's
-    // wrappers would broadcast the change to the threads of the process whose memory we share.
-    unsafe {
-        if libc::setsid() < 0 {
-            return (1, errno());
-        }
-        if plan.cgroup >= 0 {
-            // Its members are found by other ways, too; a tree that has no cgroup is no reason not to run.
-            libc::write(plan.cgroup, c"0".as_ptr().cast(), 1);
-        }
-        // Out of the way first: a descriptor may sit on a number that another one is to have.
-        for (i, (from, _)) in plan.fds.iter().enumerate() {
-            let high = libc::fcntl(*from, libc::F_DUPFD_CLOEXEC, 64);
-            if high < 0 {
-                return (0, errno());
-            }
-            plan.scratch[i] = high;
-        }
-        for (i, (_, to)) in plan.fds.iter().enumerate() {
-            if libc::dup2(plan.scratch[i], *to) < 0 {
-                return (0, errno());
-            }
-        }
-        for (which, value) in &plan.limits {
-            let limit = libc::rlimit { rlim_cur: *value, rlim_max: *value };
-            let none = std::ptr::null_mut::<libc::rlimit>();
-            if libc::syscall(libc::SYS_prlimit64, 0, *which, &limit, none) < 0 {
-                return (2, errno());
-            }
-        }
-        if let Some(nice) = plan.nice
-            && libc::syscall(libc::SYS_setpriority, libc::PRIO_PROCESS, 0, nice) < 0
-        {
-            return (8, errno());
-        }
-        if let Some(score) = &plan.oom_score_adj {
-            let fd = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
-            if fd < 0 || libc::write(fd, score.as_ptr().cast(), score.len()) < 0 {
-                return (9, errno());
-            }
-        }
-        if let Some(umask) = plan.umask {
-            libc::umask(umask);
-        }
-        if let Some(id) = &plan.identity {
-            if libc::syscall(libc::SYS_setgroups, id.groups.len(), id.groups.as_ptr()) < 0 {
-                return (3, errno());
-            }
-            if libc::syscall(libc::SYS_setresgid, id.gid, id.gid, id.gid) < 0 {
-                return (4, errno());
-            }
-            if libc::syscall(libc::SYS_setresuid, id.uid, id.uid, id.uid) < 0 {
-                return (5, errno());
-            }
-        }
-        if let Some(cwd) = &plan.cwd
-            && libc::chdir(cwd.as_ptr()) < 0
-        {
-            return (6, errno());
-        }
-        libc::execve(plan.exe.as_ptr(), plan.argv.as_ptr(), plan.envp.as_ptr());
-        (7, errno())
-    }
-}
-
-/// Decimal digits, without allocating; what follows them stays 0.
-fn write_number(to: &mut [u8], number: u64) {
-    let mut digits = 1;
-    while number / 10u64.pow(digits) > 0 {
-        digits += 1;
-    }
-    for (place, byte) in (0..digits).rev().zip(to) {
-        *byte = b'0' + (number / 10u64.pow(place) % 10) as u8;
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Read;
-    use std::os::fd::AsFd;
-
-    fn program(argv: &[&str]) -> Program<'static> {
-        Program {
-            argv: argv.iter().map(OsString::from).collect(),
-            env: vec![("PATH".into(), std::env::var_os("PATH").unwrap()), ("A".into(), "b c".into())],
-            ..Program::default()
-        }
-    }
-
-    #[test]
-    fn a_program_gets_what_it_was_given_and_nothing_else() {
-        let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
-        let mut p = program(&["sh", "-c", "echo \"$A $PWD $(ls /proc/self/fd | wc -l)\"; ulimit -n; exit 3"]);
-        p.cwd = Some("/usr".into());
-        p.fds = vec![(write.as_fd(), 1)];
-        p.limits = vec![(Limit::OpenFiles, 77)];
-        let (pid, handle) = spawn(&p).unwrap();
-        drop(p);
-        drop(write);
-        let mut out = String::new();
-        std::fs::File::from(read).read_to_string(&mut out).unwrap();
-        // 0, 1, 2 and the one that ls itself opens; what the test runner lets us inherit is its own affair.
-        let lines: Vec<&str> = out.lines().collect();
-        assert!(lines[0].starts_with("b c /usr "), "{out}");
-        assert_eq!(lines[1], "77");
-        assert_eq!(
-            nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid as i32), None).unwrap(),
-            nix::sys::wait::WaitStatus::Exited(nix::unistd::Pid::from_raw(pid as i32), 3)
-        );
-        assert!(handle.send(0).is_err());
-    }
-
-    #[test]
-    fn a_worker_s_extras_are_set_in_the_child_alone() {
-        let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
-        let word = AtomicU64::new(0);
-        let script = "echo $LISTEN_PID $$ $(umask) $(nice) $(cat /proc/self/oom_score_adj) $(ulimit -t)";
-        let mut p = program(&["sh", "-c", script]);
-        p.fds = vec![(write.as_fd(), 1)];
-        (p.listen_pid, p.pid_to) = (true, Some(&word));
-        (p.umask, p.nice, p.oom_score_adj) = (Some(0o027), Some(5), Some(500));
-        p.limits = vec![(Limit::CpuTime, 7)];
-        let (pid, _handle) = spawn(&p).unwrap();
-        assert_eq!(word.load(Ordering::Acquire), u64::from(pid));
-        drop(p);
-        drop(write);
-        let mut out = String::new();
-        std::fs::File::from(read).read_to_string(&mut out).unwrap();
-        assert_eq!(out, format!("{pid} {pid} 0027 5 500 7\n"));
-        nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid as i32), None).unwrap();
-        assert_ne!(nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022)).bits(), 0o027);
-    }
-
-    #[test]
-    fn the_failed_step_is_named() {
-        let e = spawn(&program(&["no-such-program-anywhere"])).unwrap_err();
-        assert!(e.to_string().contains("PATH"), "{e}");
-        let mut p = program(&["true"]);
-        p.cwd = Some("/no/such/folder".into());
-        let e = spawn(&p).unwrap_err();
-        assert!(e.to_string().contains("/no/such/folder"), "{e}");
-        let e = spawn(&program(&["/etc/passwd"])).unwrap_err();
-        assert_eq!(e.source.raw_os_error(), Some(libc::EACCES), "{e}");
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{self, Read};
+use std::io::Read;
 
 use super::pidfd::PidFd;
 
@@ -68,15 +68,6 @@ pub fn variable(member: &Member, name: &str) -> Option<String> {
     String::from_utf8(value.to_vec()).ok()
 }
 
-/// Resident bytes of a process, as `/proc/PID/statm` counts them (pages shared with others included).
-pub fn resident(pid: u32) -> io::Result<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/statm"))?;
-    let pages: u64 = text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
-    // SAFETY: sysconf takes an integer and touches nothing.
-    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    Ok(pages * u64::try_from(size).unwrap_or(4096))
-}
-
 /// The children of a process, of all of its threads.
 pub fn children_of(pid: u32) -> Vec<u32> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
@@ -133,7 +124,6 @@ mod tests {
         assert!(found.iter().any(|m| m.group != own), "one has a session of its own");
         assert!(found.iter().all(|m| variable(m, "MARK").as_deref() == Some("a=b") && variable(m, "MAR").is_none()));
         assert!(hold(found[0].pid, std::process::id()).is_none(), "it is no child of ours");
-        assert!(resident(child.id()).unwrap() > 4096);
         children_by_parent(child.id()).iter().for_each(|pid| assert!(pids.contains(pid)));
         for member in &found {
             member.handle.send(9).unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::Master;
 use super::super::timers::Timer;
-use crate::sys::tree;
+use crate::sys::usage;
 use crate::wire::apps::WorkerState;
 use crate::workers::Event;
 
@@ -34,7 +34,7 @@ impl Master {
             let Some((pid, Some(handle))) = self.runs.live(slot).and_then(|live| live.process.as_ref()) else {
                 continue;
             };
-            let Ok(bytes) = tree::resident(*pid) else { continue };
+            let Ok(bytes) = usage::memory(*pid) else { continue };
             // The number was its own if it still is there.
             if bytes > limit && handle.send(0).is_ok() {
                 let (used, most) = (bytes.div_ceil(MB), limit / MB);

@@ -2,10 +2,10 @@
 //!
 //! A probe asks again and again until it is answered or until the worker's `listen_timeout`, which its life sees to.
 
+use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use mio::net::TcpStream;
@@ -123,15 +123,22 @@ impl Master {
     }
 
     /// Where processes say that they are ready. Made when it is needed for the first time.
-    pub(super) fn notify_path(&mut self) -> io::Result<PathBuf> {
-        let path = self.options.dirs.notify();
+    ///
+    /// Our folder is closed to other users. Only root starts processes as those, so that its socket has no path.
+    pub(super) fn notify_address(&mut self) -> io::Result<OsString> {
         if self.apps.notify.is_none() {
-            let socket = NotifySocket::bind(&path)
-                .map_err(|e| io::Error::new(e.kind(), format!("cannot listen on {}: {e}", path.display())))?;
+            let path = self.options.dirs.notify();
+            let socket = if process::effective_uid() == 0 {
+                NotifySocket::bind_abstract()
+                    .map_err(|e| io::Error::new(e.kind(), format!("cannot listen to what workers say: {e}")))?
+            } else {
+                NotifySocket::bind(&path)
+                    .map_err(|e| io::Error::new(e.kind(), format!("cannot listen on {}: {e}", path.display())))?
+            };
             self.tell_keeper(&ToKeeper::Store("notify".into()), Some(socket.as_fd()));
             self.watch_notify(socket)?;
         }
-        Ok(path)
+        self.apps.notify.as_ref().map_or_else(|| Err(io::ErrorKind::NotFound.into()), NotifySocket::address)
     }
 
     /// Listens to it.

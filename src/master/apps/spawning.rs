@@ -153,7 +153,7 @@ impl Master {
             env.push(("LISTEN_FDNAMES".into(), names.join(":").into()));
         }
         if app.ready == Ready::Notify {
-            env.push(("NOTIFY_SOCKET".into(), self.notify_path().map_err(|e| e.to_string())?.into()));
+            env.push(("NOTIFY_SOCKET".into(), self.notify_address().map_err(|e| e.to_string())?));
         }
         let limits = [
             (Limit::Memory, app.limits.memory),

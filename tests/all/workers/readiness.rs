@@ -3,9 +3,10 @@
 use serde_json::json;
 
 use super::{pid, reaches, read};
-use crate::house::{Setup, eventually, processes};
+use crate::house::{Setup, eventually, machine, processes};
 
-const NOTIFIES: &str = "import os, socket, time\ntime.sleep(0.3)\ns = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\ns.sendto(b'READY=1', os.environ['NOTIFY_SOCKET'])\nwhile True: time.sleep(60)\n";
+/// An address that begins with @ is in the abstract name space (sd_notify(3)).
+const NOTIFIES: &str = "import os, socket, time\ntime.sleep(0.3)\ns = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\na = os.environ['NOTIFY_SOCKET']\ns.sendto(b'READY=1', '\\0' + a[1:] if a[0] == '@' else a)\nwhile True: time.sleep(60)\n";
 
 /// An HTTP server on the socket that it is handed.
 pub const SERVER: &str = r#"
@@ -28,7 +29,9 @@ async def main():
     listening = socket.socket(fileno=3)
     await asyncio.start_server(answer, sock=listening, backlog=4096)
     if "NOTIFY_SOCKET" in os.environ:
-        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+        address = os.environ["NOTIFY_SOCKET"]
+        address = "\0" + address[1:] if address[0] == "@" else address
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", address)
     await stop.wait()
     # Nothing more is accepted, what has been is answered. (Server.close() would drop what is accepted and not begun.)
     asyncio.get_running_loop().remove_reader(listening.fileno())
@@ -36,6 +39,28 @@ async def main():
         await asyncio.sleep(0.01)
 asyncio.run(main())
 "#;
+
+#[test]
+fn who_runs_as_another_user_can_say_that_it_is_ready() {
+    if !machine::is_root() {
+        return machine::skipped("who_runs_as_another_user_can_say_that_it_is_ready", "needs root");
+    }
+    // Outside of the daemon's folder, which is closed to them.
+    let place = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(place.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let script = place.path().join("notify.py");
+    std::fs::write(&script, NOTIFIES).unwrap();
+    let app = json!({"name": "n", "script": script, "cwd": place.path(), "interpreter": "/usr/bin/python3", "user": "nobody", "ready": {"notify": true}, "listen_timeout": "20s"});
+    let daemon = Setup::empty().worker(app).start();
+    let before = reaches(&daemon, "n", 0, "ready");
+    // A new master goes on listening where they have been told to send to.
+    crate::faults::masters::kill(&daemon, daemon.master());
+    processes::send(pid(&before), nix::sys::signal::Signal::SIGKILL);
+    eventually("its successor is ready", || {
+        let worker = daemon.client().worker("n", 0);
+        (worker["state"] == "ready" && worker["pid"] != before["pid"]).then_some(())
+    });
+}
 
 #[test]
 fn each_way_of_being_ready() {
