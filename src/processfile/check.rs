@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::apps::{Beside, pool_watch};
+use super::circle::circle;
 use super::error::{At, Report, nearest};
 use super::fields::{Fields, Keys};
 use super::parts::{account, entries, env, limits, name};
@@ -209,20 +210,9 @@ fn related(root: &Node, contents: &Contents, known: &[&str], report: &mut Report
             report.add(place, &at, || format!("pool names {}, which is no pool of this file{hint}", Quoted(pool)));
         }
     }
-    // Whatever can be put after what it depends on is taken away; what is left goes in circles.
-    let mut left: Vec<&App> = contents.apps.iter().collect();
-    loop {
-        let before = left.len();
-        let waiting: Vec<&str> = left.iter().map(|app| app.name.as_str()).collect();
-        left.retain(|app| app.depends_on.iter().any(|on| waiting.contains(&on.as_str())));
-        if left.is_empty() {
-            return;
-        }
-        if left.len() == before {
-            let circle: Vec<&str> = left.iter().map(|app| app.name.as_str()).collect();
-            let message = || format!("depends_on goes in a circle: {}", circle.join(", "));
-            return report.add(place, &At::Key(&At::Root, "apps"), message);
-        }
+    if let Some(names) = circle(&contents.apps) {
+        let message = || format!("depends_on goes in a circle: {} → {}", names.join(" → "), names[0]);
+        report.add(place, &At::Key(&At::Root, "apps"), message);
     }
 }
 

@@ -15,6 +15,7 @@ mod app;
 mod apps;
 mod canonical;
 mod check;
+mod circle;
 mod entry;
 mod error;
 mod fields;

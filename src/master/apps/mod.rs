@@ -225,13 +225,13 @@ impl Master {
         if let Some(worker) = self.apps.workers.get_mut(&id) {
             worker.timer = timer;
         }
+        if step == Step::Stop || event == Event::Stop {
+            self.drop_successor(id);
+        }
         match step {
             Step::Nothing => {}
             Step::Spawn => self.apps.starts.push(id),
-            Step::Stop => {
-                self.drop_successor(id);
-                self.stop_worker(id);
-            }
+            Step::Stop => self.stop_worker(id),
         }
         self.worker_changed(id);
     }

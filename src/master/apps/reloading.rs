@@ -193,6 +193,8 @@ impl Master {
         let Some(successor) = worker.successor.take() else { return };
         let who = format!("app \"{}\", instance {}", worker.app, worker.instance);
         self.timers.cancel(successor.timer);
+        // If its own process has ended meanwhile, it waited for this one.
+        self.apps.starts.push(id);
         self.end_rollouts(|r| r.ids.contains(&id), &format!("{who}: {why}"));
     }
 
@@ -205,6 +207,7 @@ impl Master {
                 let Some(worker) = self.apps.workers.get_mut(&id) else { continue };
                 let Some(successor) = worker.successor.take() else { continue };
                 self.timers.cancel(successor.timer);
+                self.apps.starts.push(id);
                 if let Some(slot) = successor.slot {
                     self.signal_worker(slot, 15, Some(std::time::Duration::from_secs(2)), true);
                 }

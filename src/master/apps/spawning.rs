@@ -29,7 +29,8 @@ impl Master {
     pub(super) fn spawn_worker(&mut self, id: u32) {
         let Some(worker) = self.apps.workers.get(&id) else { return };
         let starting = worker.life.state() == crate::wire::apps::WorkerState::Starting;
-        if !starting || worker.slot.is_some() || self.stopping() {
+        // A successor that is on its way takes the place of a process that has ended meanwhile.
+        if !starting || worker.slot.is_some() || worker.successor.is_some() || self.stopping() {
             return;
         }
         if let Some(why) = self.waits_for(id) {
@@ -256,11 +257,11 @@ impl Master {
             live.pool = Some(index);
             live.request = Some(Box::new(request));
         }
-        if self.start_run(index, slot)
-            && let Some(worker) = self.apps.workers.get_mut(&id)
-        {
+        // Told first: an order that cannot be sent is a start that failed by then.
+        if let Some(worker) = self.apps.workers.get_mut(&id) {
             worker.life.asked_for(monotonic_ns());
         }
+        self.start_run(index, slot);
         Ok(())
     }
 

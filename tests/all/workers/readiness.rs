@@ -101,7 +101,7 @@ fn node_says_that_it_is_ready_and_is_told_to_shut_down_over_its_channel() {
 #[test]
 fn dependants_start_after_and_stop_before() {
     let daemon = Setup::empty()
-        .file("db.sh", "trap 'echo db stops >> order; exit 0' INT; sleep 0.3; echo db ready | tee -a order; while :; do sleep 0.05; done")
+        .file("db.sh", "trap 'echo db stops >> order; exit 0' INT; sleep 0.3; echo db ready >> order; echo ready; while :; do sleep 0.05; done")
         .file("web.sh", "echo web starts >> order; trap 'sleep 0.3; echo web stops >> order; exit 0' INT; while :; do sleep 0.05; done")
         .worker(json!({"name": "web", "script": "web.sh", "depends_on": ["db"]}))
         .worker(json!({"name": "db", "script": "db.sh", "ready": {"log": "ready"}}))

@@ -2,11 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::readiness::{SERVER, free_port, get};
-use super::{pid, reaches};
-use crate::house::{Setup, processes};
+use super::{pid, reaches, read};
+use crate::house::{Daemon, Setup, eventually, processes};
 
 /// Requests that are answered in all while the app is reloaded again and again.
 const REQUESTS: u64 = 100_000;
@@ -98,10 +99,57 @@ fn a_pool_s_workers_are_forked_warm_and_reload_loads_the_new_code() {
         lines.sort();
         lines
     };
-    crate::house::eventually("all three work", || (said() == ["1 0 0", "1 1 1", "1 2 2"]).then_some(()));
+    eventually("all three work", || (said() == ["1 0 0", "1 1 1", "1 2 2"]).then_some(()));
     assert_eq!(client.worker("m", 2)["generation"], 1);
     std::fs::write(daemon.path().join("app/job.py"), job(2)).unwrap();
     let reloaded = client.ok("apps.reload", json!({"target": "m"}));
     assert_eq!(reloaded["workers"][2]["generation"], 2, "{reloaded}");
-    crate::house::eventually("the new code works", || said().contains(&"2 2 2".to_owned()).then_some(()));
+    eventually("the new code works", || said().contains(&"2 2 2".to_owned()).then_some(()));
+}
+
+/// A worker whose processes write their pids down, and are ready once they may be.
+const SLOW: &str = "echo $$ >> pids; until [ -e go ]; do sleep 0.02; done; echo up; while :; do sleep 0.05; done";
+
+fn slow() -> Setup {
+    Setup::empty()
+        .file("w.sh", SLOW)
+        .file("go", "")
+        .worker(json!({"name": "w", "script": "w.sh", "ready": {"log": "^up$"}, "listen_timeout": "30s"}))
+}
+
+fn written(daemon: &Daemon) -> Vec<u32> {
+    read(daemon, "pids").lines().map(|line| line.parse().unwrap()).collect()
+}
+
+#[test]
+fn one_that_dies_while_it_is_being_replaced_has_one_successor() {
+    let daemon = slow().start();
+    let before = pid(&reaches(&daemon, "w", 0, "ready"));
+    std::fs::remove_file(daemon.path().join("go")).unwrap();
+    let mut client = daemon.client();
+    client.send("apps.reload", json!({"target": "w"}));
+    let next = eventually("its successor runs", || written(&daemon).get(1).copied());
+    processes::send(before, Signal::SIGKILL);
+    eventually("its end is seen", || (daemon.client().worker("w", 0)["restarts"] == 1).then_some(()));
+    // A second one would be there within milliseconds.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(written(&daemon), [before, next]);
+    std::fs::write(daemon.path().join("go"), "").unwrap();
+    assert_eq!(pid(&reaches(&daemon, "w", 0, "ready")), next);
+}
+
+#[test]
+fn a_stop_while_the_successor_is_on_its_way_holds() {
+    let daemon = slow().start();
+    let before = pid(&reaches(&daemon, "w", 0, "ready"));
+    std::fs::remove_file(daemon.path().join("go")).unwrap();
+    let mut client = daemon.client();
+    client.send("apps.reload", json!({"target": "w"}));
+    let next = eventually("its successor runs", || written(&daemon).get(1).copied());
+    processes::send(before, Signal::SIGKILL);
+    eventually("its end is seen", || (daemon.client().worker("w", 0)["restarts"] == 1).then_some(()));
+    daemon.client().ok("apps.stop", json!({"target": "w"}));
+    std::fs::write(daemon.path().join("go"), "").unwrap();
+    eventually("the successor ends", || (!processes::alive(next)).then_some(()));
+    assert_eq!(daemon.client().worker("w", 0)["state"], "stopped");
 }
