@@ -4,10 +4,11 @@
 //! warm process themselves: see [`zygote`].
 //!
 //! Imports run one way, and `scripts/check` holds us to it:
-//! `cli → {master, keeper} → {pool, workers, logs, journal} → processfile → table → {wire, settings} → sys`;
+//! `cli → {master, keeper} → {pool, workers, logs, handover, journal} → processfile → table → {wire, settings} → sys`;
 //! `zygote` uses `wire` and `sys` alone.
 
 pub mod cli;
+pub mod handover;
 pub mod journal;
 pub mod keeper;
 pub mod logs;

@@ -55,6 +55,7 @@ mod table;
 mod targets;
 mod terminal;
 mod unit;
+mod upgrade;
 mod validate;
 mod wait;
 mod workers;
@@ -153,6 +154,7 @@ enum Command {
     Import(import::Import),
     Schema(schema::Schema),
     Shutdown(shutdown::Shutdown),
+    Upgrade(upgrade::Upgrade),
     Startup(startup::Startup),
     Unstartup(startup::Unstartup),
     Table(table::Table),
@@ -235,6 +237,7 @@ impl Cli {
             Command::Import(command) => command.execute(&context),
             Command::Schema(command) => command.execute(&context),
             Command::Shutdown(command) => command.execute(&context),
+            Command::Upgrade(command) => command.execute(&context),
             Command::Table(command) => command.execute(&context),
             Command::Completions(command) => command.execute(&context),
         }

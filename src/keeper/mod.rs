@@ -6,14 +6,16 @@
 
 mod reaper;
 mod store;
+mod successor;
 
 use std::ffi::OsString;
 use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use reaper::Reaper;
+use reaper::{Masters, Reaper};
 use store::Store;
+use successor::Successor;
 
 use crate::settings::ServeOptions;
 use crate::sys::clock::monotonic_ns;
@@ -31,6 +33,7 @@ const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 const SIGKILL: i32 = 9;
 const SIGUSR1: i32 = 10;
+const SIGUSR2: i32 = 12;
 const SIGTERM: i32 = 15;
 const SIGCHLD: i32 = 17;
 
@@ -42,6 +45,8 @@ const HURRY: Duration = Duration::from_millis(500);
 const SHORT_LIFE: Duration = Duration::from_secs(1);
 /// The pause doubles from the first to the second.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// How long a master that does not read may hold us up.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a daemon could not start, or could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +89,12 @@ struct Keeper<'a> {
     store: Store,
     reaper: Reaper,
     master: Option<Master>,
+    /// What is to be the master, if all goes well.
+    successor: Option<Successor>,
+    /// A master that has been succeeded, and is killed at this time, ns monotonic.
+    leaving: Option<(u32, PidFd, u64)>,
+    /// The program that masters are; None: ours.
+    binary: Option<OsString>,
     /// A master has been ready: from now on another one follows when it dies.
     served: bool,
     short_lives: u32,
@@ -112,7 +123,7 @@ pub fn serve(options: &ServeOptions) -> Result<u8, KeeperError> {
     process::keep_inherited_to_ourselves().map_err(system("marking inherited descriptors close-on-exec"))?;
     process::become_subreaper().map_err(system("becoming the subreaper"))?;
     process::raise_open_files().map_err(system("raising the limit of open files"))?;
-    let signals = Signals::take(&[SIGHUP, SIGINT, SIGUSR1, SIGTERM, SIGCHLD]).map_err(system("blocking signals"))?;
+    let signals = Signals::take(&[SIGHUP, SIGINT, SIGUSR1, SIGUSR2, SIGTERM, SIGCHLD]).map_err(system("blocking signals"))?;
     let table = Table::open(&options.dirs.table(), true).map_err(system("opening the shared table"))?;
     table.set_keeper(std::process::id());
     let wake = EventFd::new().map_err(system("making an eventfd"))?;
@@ -129,6 +140,9 @@ pub fn serve(options: &ServeOptions) -> Result<u8, KeeperError> {
         store,
         reaper: Reaper::default(),
         master: None,
+        successor: None,
+        leaving: None,
+        binary: None,
         served: false,
         short_lives: 0,
         restart_at: None,
@@ -147,8 +161,9 @@ impl Keeper<'_> {
     fn run(&mut self) -> io::Result<u8> {
         loop {
             let now = monotonic_ns();
-            let next =
-                [self.reaper.sweep_at, self.restart_at, self.end_master_at, self.stop_by].into_iter().flatten().min();
+            let leave_by = self.leaving.as_ref().map(|(_, _, at)| *at);
+            let timers = [self.reaper.sweep_at, self.restart_at, self.end_master_at, self.stop_by, leave_by];
+            let next = timers.into_iter().flatten().min();
             let timeout = next.map(|at| Duration::from_nanos(at.saturating_sub(now)));
             let control = self.master.as_ref().and_then(|m| m.control.as_ref());
             let control = control.map_or(self.signals.as_fd(), AsFd::as_fd);
@@ -156,17 +171,18 @@ impl Keeper<'_> {
             if spoken {
                 self.listen();
             }
-            let mut died = None;
+            let mut died = Vec::new();
+            let masters = self.masters();
             if signalled {
-                let (mut reload, mut reopen, mut stop) = (false, false, false);
-                let master = self.master.as_ref().map(|m| m.pid);
+                let (mut reload, mut reopen, mut upgrade, mut stop) = (false, false, false, false);
                 for signal in self.signals.read()? {
                     match signal {
                         Delivered { signal: SIGCHLD, pid } => {
-                            died = self.reaper.named(&self.table, pid, master)?.or(died);
+                            self.reaper.named(&self.table, pid, &masters, &mut died)?;
                         }
                         Delivered { signal: SIGHUP, .. } => reload = true,
                         Delivered { signal: SIGUSR1, .. } => reopen = true,
+                        Delivered { signal: SIGUSR2, .. } => upgrade = true,
                         Delivered { .. } => stop = true,
                     }
                 }
@@ -177,19 +193,25 @@ impl Keeper<'_> {
                 if reopen {
                     self.tell(&ToMaster::Reopen);
                 }
+                if upgrade {
+                    self.tell(&ToMaster::Upgrade);
+                }
                 if stop {
                     self.stop();
                 }
             }
             let now = monotonic_ns();
-            if self.reaper.sweep_at.is_some_and(|at| at <= now) && died.is_none() {
-                died = self.reaper.sweep(&self.table, self.master.as_ref().map(|m| m.pid))?;
+            if self.reaper.sweep_at.is_some_and(|at| at <= now) && died.is_empty() {
+                self.reaper.sweep(&self.table, &masters, &mut died)?;
                 self.wake_master()?;
             }
-            if let Some(exit) = died
-                && let Some(code) = self.master_died(&exit)
-            {
-                return Ok(code);
+            for exit in died {
+                if self.successor_died(&exit) {
+                    continue;
+                }
+                if let Some(code) = self.master_died(&exit) {
+                    return Ok(code);
+                }
             }
             if self.stop_by.is_some_and(|at| at <= now) {
                 self.say("the master did not shut down in time: killing it");
@@ -201,6 +223,7 @@ impl Keeper<'_> {
                     let _ = master.handle.send(SIGKILL); // dead already is as good
                 }
             }
+            self.end_who_lingers(now);
             if self.restart_at.is_some_and(|at| at <= now) {
                 self.restart_at = None;
                 if let Err(e) = self.start_master() {
@@ -218,32 +241,53 @@ impl Keeper<'_> {
 
     fn start_master(&mut self) -> Result<(), KeeperError> {
         self.reaper.drained();
+        // The binary we are, even when its file has been replaced or removed meanwhile.
+        let program = self.binary.clone().unwrap_or_else(|| "/proc/self/exe".into());
+        let why = if self.served { "restart" } else { "" };
+        let master = match self.spawn_master(program, &[]) {
+            Err(e) if self.binary.take().is_some() => {
+                self.say(&format!("{e}; going back to the program that this daemon was started with"));
+                return self.start_master();
+            }
+            spawned => spawned?,
+        };
+        if let Err(e) = self.hand_kept(&master, why) {
+            // It would wait for the rest for ever; its exit brings the next one, after a pause.
+            self.say(&format!("handing the kept descriptors to the master: {e}"));
+            let _ = master.handle.send(SIGKILL);
+        }
+        self.master = Some(master);
+        Ok(())
+    }
+
+    /// Starts `program` as we were started, as a master with these descriptors besides.
+    fn spawn_master(&self, program: OsString, more: &[(BorrowedFd<'_>, i32)]) -> Result<Master, KeeperError> {
         let failed = |source| KeeperError::System { doing: "starting the master".into(), source };
         let (ours, theirs) = seqpacket::pair().map_err(failed)?;
+        seqpacket::set_send_timeout(ours.as_fd(), PATIENCE).map_err(failed)?;
         let mut argv: Vec<OsString> = std::env::args_os().collect();
-        // The binary we are, even when its file has been replaced or removed meanwhile.
-        argv.splice(..1, ["/proc/self/exe".into()]);
-        let env = std::env::vars_os()
+        argv.splice(..1, [program]);
+        let ours_alone = [control::MASTER_ENV, control::SUCCESSOR_ENV, notify::NOTIFY_SOCKET];
+        let mut env: Vec<(OsString, OsString)> = std::env::vars_os()
             // The service manager hears of readiness from us; for a worker it is not.
-            .filter(|(k, _)| k != control::MASTER_ENV && k != notify::NOTIFY_SOCKET)
+            .filter(|(k, _)| ours_alone.iter().all(|name| k != name))
             .chain([(control::MASTER_ENV.into(), control::MASTER_FD.to_string().into())])
             .collect();
-        let fds = vec![(theirs.as_fd(), control::MASTER_FD)];
-        let (pid, handle) = spawn(&Program { argv, env, fds, ..Program::default() })?;
-        self.master = Some(Master { pid, handle, control: Some(ours), started_at: monotonic_ns(), quit: None });
-        if let Some(control) = self.master.as_ref().and_then(|m| m.control.as_ref()) {
-            let why = if self.served { "restart" } else { "" };
-            let begun = self.store.send(control.as_fd()).and_then(|()| {
-                let message = ToMaster::Begin(why.into()).encode();
-                seqpacket::send(control.as_fd(), &[IoSlice::new(&message)], &[], true)
-            });
-            if let (Err(e), Some(master)) = (begun, &self.master) {
-                // It would wait for the rest for ever; its exit brings the next one, after a pause.
-                self.say(&format!("handing the kept descriptors to the master: {e}"));
-                let _ = master.handle.send(SIGKILL);
-            }
+        if !more.is_empty() {
+            env.push((control::SUCCESSOR_ENV.into(), "1".into()));
         }
-        Ok(())
+        let mut fds = vec![(theirs.as_fd(), control::MASTER_FD)];
+        fds.extend_from_slice(more);
+        let (pid, handle) = spawn(&Program { argv, env, fds, ..Program::default() })?;
+        Ok(Master { pid, handle, control: Some(ours), started_at: monotonic_ns(), quit: None })
+    }
+
+    /// Hands everything that is kept to a master, and why it is to begin.
+    fn hand_kept(&self, master: &Master, why: &str) -> io::Result<()> {
+        let Some(control) = &master.control else { return Ok(()) };
+        self.store.send(control.as_fd())?;
+        let message = ToMaster::Begin(why.into()).encode();
+        seqpacket::send(control.as_fd(), &[IoSlice::new(&message)], &[], true)
     }
 
     /// Takes everything that the master has said.
@@ -251,6 +295,7 @@ impl Keeper<'_> {
         let Some(master) = &mut self.master else { return };
         let mut batch = seqpacket::Batch::new(16, control::MAX);
         let (mut stopping, mut first) = (false, false);
+        let mut upgrade = None;
         while let Some(control) = &master.control {
             let received = match batch.receive(control.as_fd()) {
                 Ok(received) => received,
@@ -264,6 +309,12 @@ impl Keeper<'_> {
             };
             for i in 0..received.messages {
                 let (bytes, extra) = batch.message(i);
+                if let Some(step @ (ToKeeper::Upgrade(_) | ToKeeper::Frozen | ToKeeper::Commit | ToKeeper::Abandon)) =
+                    ToKeeper::decode(bytes)
+                {
+                    upgrade = Some((step, std::mem::take(&mut extra.fds)));
+                    continue;
+                }
                 match (ToKeeper::decode(bytes), extra.fds.pop()) {
                     (Some(ToKeeper::Store(name)), Some(fd)) => self.store.put(name, fd),
                     (Some(ToKeeper::Drop(name)), _) => self.store.remove(&name),
@@ -271,7 +322,7 @@ impl Keeper<'_> {
                     (Some(ToKeeper::Drained), _) => self.reaper.drained(),
                     (Some(ToKeeper::Stopping), _) => stopping = true,
                     (Some(ToKeeper::Quit(code)), _) => master.quit = Some(code),
-                    (Some(ToKeeper::Store(_)) | None, _) => {}
+                    (Some(_) | None, _) => {}
                 }
             }
             if received.closed {
@@ -286,6 +337,9 @@ impl Keeper<'_> {
         if first {
             self.tell_manager();
         }
+        if let Some((step, fds)) = upgrade {
+            self.upgrade(step, fds);
+        }
         if stopping {
             self.see_to_the_end(self.options.shutdown_timeout);
         }
@@ -294,7 +348,12 @@ impl Keeper<'_> {
     /// Returns the exit code when that was the end.
     fn master_died(&mut self, exit: &Exit) -> Option<u8> {
         self.listen();
+        if self.master.as_ref().is_none_or(|master| master.pid != exit.pid) {
+            // Its last words were that it has a successor.
+            return None;
+        }
         let master = self.master.take()?;
+        self.end_successor("its predecessor has died");
         self.end_master_at = None;
         if let Some(code) = master.quit {
             return Some(code);
@@ -308,6 +367,7 @@ impl Keeper<'_> {
         }
         let lived = Duration::from_nanos(monotonic_ns() - master.started_at);
         self.short_lives = if lived < SHORT_LIFE { self.short_lives + 1 } else { 0 };
+        self.distrust();
         let pause = match self.short_lives {
             0 | 1 => Duration::ZERO,
             n => PAUSE.1.min(PAUSE.0 * 2u32.saturating_pow(n.min(16) - 2)),

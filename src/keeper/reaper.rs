@@ -22,6 +22,9 @@ const DEAR: u64 = 50_000;
 /// Exits that one sweep takes before it lets the loop look at other things.
 const SWEEP_MOST: usize = 4096;
 
+/// The master, its successor, and the one before that is about to leave.
+pub type Masters = [Option<u32>; 3];
+
 /// What has to be done about dead children, and when.
 #[derive(Debug, Default)]
 pub struct Reaper {
@@ -34,24 +37,25 @@ pub struct Reaper {
 }
 
 impl Reaper {
-    /// SIGCHLD named `pid`. Returns the master's exit, if that is who died.
-    pub fn named(&mut self, table: &Table, pid: u32, master: Option<u32>) -> io::Result<Option<Exit>> {
+    /// SIGCHLD named `pid`. Who of `masters` has died is added to `died`.
+    pub fn named(&mut self, table: &Table, pid: u32, masters: &Masters, died: &mut Vec<Exit>) -> io::Result<()> {
         let now = monotonic_ns();
         self.sweep_at.get_or_insert(self.rest_until.max(now));
         match reap::peek(Some(pid))? {
-            Some(exit) => self.take(table, exit, master),
-            None => Ok(None),
+            Some(exit) => self.take(table, exit, masters, died),
+            None => Ok(()),
         }
     }
 
-    /// Takes everybody who is dead. Returns the master's exit, if it was among them.
-    pub fn sweep(&mut self, table: &Table, master: Option<u32>) -> io::Result<Option<Exit>> {
-        let mut found = None;
-        // While the ring is full the first zombie of all blocks the view on the rest; the master's own end must be seen nevertheless.
-        if self.stalled
-            && let Some(exit) = master.map(|pid| reap::peek(Some(pid))).transpose()?.flatten()
-        {
-            found = self.take(table, exit, master)?;
+    /// Takes everybody who is dead. Who of `masters` is among them is added to `died`.
+    pub fn sweep(&mut self, table: &Table, masters: &Masters, died: &mut Vec<Exit>) -> io::Result<()> {
+        // While the ring is full the first zombie of all blocks the view on the rest; a master's end must be seen nevertheless.
+        if self.stalled {
+            for pid in masters.iter().flatten() {
+                if let Some(exit) = reap::peek(Some(*pid))? {
+                    self.take(table, exit, masters, died)?;
+                }
+            }
         }
         self.sweep_at = None;
         let began = monotonic_ns();
@@ -66,12 +70,12 @@ impl Reaper {
             let before = monotonic_ns();
             let Some(exit) = reap::peek(None)? else { break };
             let dear = monotonic_ns() - before > DEAR;
-            found = self.take(table, exit, master)?.or(found);
+            self.take(table, exit, masters, died)?;
             if dear {
                 // Each such look walks over all who live to find the next who is dead: one walk for all of the dead is cheaper.
                 for pid in process::children() {
                     if let Some(exit) = reap::peek(Some(pid))?.filter(|_| !self.stalled) {
-                        found = self.take(table, exit, master)?.or(found);
+                        self.take(table, exit, masters, died)?;
                     }
                 }
                 break;
@@ -79,7 +83,7 @@ impl Reaper {
         }
         let now = monotonic_ns();
         self.rest_until = now + ((now - began) * SWEEP_SHARE).clamp(SWEEP_EVERY, REST_MOST);
-        Ok(found)
+        Ok(())
     }
 
     /// There is room again.
@@ -90,10 +94,11 @@ impl Reaper {
         }
     }
 
-    fn take(&mut self, table: &Table, exit: Exit, master: Option<u32>) -> io::Result<Option<Exit>> {
-        if Some(exit.pid) == master {
+    fn take(&mut self, table: &Table, exit: Exit, masters: &Masters, died: &mut Vec<Exit>) -> io::Result<()> {
+        if masters.contains(&Some(exit.pid)) {
             reap::reap(exit.pid)?;
-            return Ok(Some(exit));
+            died.push(exit);
+            return Ok(());
         }
         if table.ring_writer().push(&exit, wall_ns()) {
             reap::reap(exit.pid)?;
@@ -101,6 +106,6 @@ impl Reaper {
         } else {
             self.stalled = true;
         }
-        Ok(None)
+        Ok(())
     }
 }

@@ -51,6 +51,16 @@ impl Lines {
         }
     }
 
+    /// What is held.
+    pub fn held(&self) -> &[u8] {
+        &self.held
+    }
+
+    /// Goes on from what another one held.
+    pub fn from_held(held: Vec<u8>) -> Lines {
+        Lines { held }
+    }
+
     /// Whether a line has begun and not ended.
     pub fn is_open(&self) -> bool {
         !self.held.is_empty()

@@ -40,6 +40,17 @@ impl Recent {
         all.skip(surplus).map(|line| String::from_utf8_lossy(line).trim_end_matches('\r').to_owned()).collect()
     }
 
+    /// Everything, as it could be pushed again.
+    pub fn text(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        for line in &self.lines {
+            text.extend_from_slice(line);
+            text.push(b'\n');
+        }
+        text.extend_from_slice(&self.open);
+        text
+    }
+
     fn append(&mut self, bytes: &[u8]) {
         let room = LENGTH - self.open.len();
         self.open.extend_from_slice(&bytes[..bytes.len().min(room)]);

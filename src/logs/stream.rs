@@ -54,6 +54,21 @@ pub struct StreamConfig {
     pub recent: bool,
 }
 
+/// What is known of a stream beside its configuration.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// The beginning of a line that is not in the files yet.
+    pub held: Vec<u8>,
+    /// What was written last did not end its line.
+    pub mid_line: bool,
+    /// Bytes that could not be written.
+    pub lost: u64,
+    /// The last lines.
+    pub recent: Vec<u8>,
+    /// The beginning of a line, for those who want lines.
+    pub watched: Vec<u8>,
+}
+
 /// A stream.
 #[derive(Debug)]
 pub struct Stream {
@@ -196,6 +211,29 @@ impl Stream {
     /// The files.
     pub fn files(&self) -> &[Rc<RefCell<LogFile>>] {
         &self.files
+    }
+
+    /// What the next master has to know of it.
+    pub fn carried(&self) -> Carried {
+        Carried {
+            held: self.lines.held().to_vec(),
+            mid_line: self.mid_line,
+            lost: self.lost,
+            recent: self.recent.as_ref().map(|recent| recent.text()).unwrap_or_default(),
+            watched: self.watched.as_ref().map(|lines| lines.held().to_vec()).unwrap_or_default(),
+        }
+    }
+
+    /// Goes on from where a former master was.
+    pub fn resume(&mut self, from: Carried) {
+        self.lines = Lines::from_held(from.held);
+        (self.mid_line, self.lost) = (from.mid_line, from.lost);
+        if self.keeps_recent && !from.recent.is_empty() {
+            self.recent.get_or_insert_default().push(&from.recent);
+        }
+        if let Some(watched) = &mut self.watched {
+            *watched = Lines::from_held(from.watched);
+        }
     }
 
     /// Lines wait for their end where others write to the same file, or the form needs all of them.

@@ -33,9 +33,14 @@ impl Capture {
         Ok((Capture { pipe, tail: Vec::new() }, writer))
     }
 
-    /// One that a former master had; what that had read is lost.
-    pub fn adopt(fd: OwnedFd) -> Capture {
-        Capture { pipe: fd.into(), tail: Vec::new() }
+    /// One that a former master had, and what that had read, if it could tell.
+    pub fn adopt(fd: OwnedFd, tail: Vec<u8>) -> Capture {
+        Capture { pipe: fd.into(), tail }
+    }
+
+    /// What has been read.
+    pub fn tail(&self) -> &[u8] {
+        &self.tail
     }
 
     /// Reads what is there, for one turn. `Ok(None)`: there may be more; `Ok(Some(false))`: the other side is closed.

@@ -78,7 +78,7 @@ impl Master {
                 continue;
             }
             let stranger = role == Role::None;
-            let max_line = if stranger { STRANGER_LINE } else { self.options.max_line };
+            let max_line = self.max_line(role);
             let connection = Connection::new(stream, role, max_line);
             let fd = connection.raw_fd();
             let token = self.sources.add(Source::Connection(Box::new(connection)));
@@ -96,6 +96,11 @@ impl Master {
                 }
             }
         }
+    }
+
+    /// The longest line that somebody of that role may send, in bytes.
+    pub(super) fn max_line(&self, role: Role) -> usize {
+        if role == Role::None { STRANGER_LINE } else { self.options.max_line }
     }
 
     /// A descriptor is held back for this: with it the waiting client can be told, instead of hanging in the backlog.

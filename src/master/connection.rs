@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use super::timers::Key;
@@ -69,6 +69,11 @@ pub struct Connection {
     batches: HashMap<u32, Batch>,
     next_batch: u32,
 }
+
+/// Phprocksyd's answers in order, from this place on.
+pub type Tickets = (u64, Vec<Option<Vec<u8>>>);
+/// Name, answers still to come, answers.
+pub type Batches = Vec<(u32, u64, Vec<Vec<u8>>)>;
 
 #[derive(Debug)]
 struct Batch {
@@ -184,6 +189,34 @@ impl Connection {
         self.unwritten() > TOO_MUCH
     }
 
+    /// Whether it came over TCP.
+    pub fn is_tcp(&self) -> bool {
+        matches!(self.stream, Stream::Tcp(_))
+    }
+
+    /// What waits to be written.
+    pub fn waiting(&self) -> &[u8] {
+        &self.out[self.written..]
+    }
+
+    /// Answers that wait for others: tickets, and batches behind the name of the latest.
+    pub fn in_between(&self) -> (Tickets, (u32, Batches)) {
+        let batches = self.batches.iter().map(|(name, b)| (*name, b.missing as u64, b.answers.clone()));
+        ((self.first_ticket, self.tickets.iter().cloned().collect()), (self.next_batch, batches.collect()))
+    }
+
+    /// Goes on from what another master had.
+    pub fn resume(&mut self, out: Vec<u8>, tickets: Tickets, batches: Batches, next_batch: u32) {
+        (self.out, self.written) = (out, 0);
+        (self.first_ticket, self.tickets) = (tickets.0, tickets.1.into());
+        let batches = batches.into_iter().map(|(name, missing, answers)| {
+            let missing = missing as usize;
+            (name, Batch { missing, answers })
+        });
+        self.batches = batches.collect();
+        self.next_batch = next_batch;
+    }
+
     /// Adds one answer line.
     pub fn answer(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         write(&mut self.out);
@@ -239,6 +272,15 @@ impl Connection {
                 }
                 out.push(b']');
             });
+        }
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.stream {
+            Stream::Tcp(s) => s.as_fd(),
+            Stream::Unix(s) => s.as_fd(),
         }
     }
 }

@@ -22,15 +22,8 @@ impl Master {
                 }
             };
             for i in 0..received.messages {
-                match ToMaster::decode(batch.message(i).0) {
-                    Some(ToMaster::Terminate) => self.stop(),
-                    Some(ToMaster::Kill) => self.stop_now(),
-                    Some(ToMaster::Reload) => warn!(
-                        self.log,
-                        "SIGHUP: a reload of the process file is not there yet; `preforkd reload POOL` reloads a pool"
-                    ),
-                    Some(ToMaster::Reopen) => drop(self.reopen_logs()),
-                    Some(ToMaster::Stored(_) | ToMaster::Begin(_)) | None => {}
+                if let Some(message) = ToMaster::decode(batch.message(i).0) {
+                    self.obey_keeper(message);
                 }
             }
             if received.closed {
@@ -39,6 +32,21 @@ impl Master {
             if !received.more {
                 return true;
             }
+        }
+    }
+
+    pub(super) fn obey_keeper(&mut self, message: ToMaster) {
+        match message {
+            ToMaster::Terminate => self.stop(),
+            ToMaster::Kill => self.stop_now(),
+            ToMaster::Reload => warn!(
+                self.log,
+                "SIGHUP: a reload of the process file is not there yet; `preforkd reload POOL` reloads a pool"
+            ),
+            ToMaster::Reopen => drop(self.reopen_logs()),
+            ToMaster::Upgrade => self.upgrade_by_signal(),
+            ToMaster::NoSuccessor(why) => self.no_successor(&why),
+            ToMaster::Stored(_) | ToMaster::Begin(_) | ToMaster::Go | ToMaster::Leave => {}
         }
     }
 

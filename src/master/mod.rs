@@ -14,6 +14,7 @@ mod connection;
 mod ending;
 mod exits;
 mod gate;
+mod handing;
 mod keeping;
 mod killing;
 mod listeners;
@@ -29,8 +30,10 @@ mod starting;
 mod startup;
 mod stopping;
 mod subscriptions;
+mod taking;
 mod timers;
 mod trees;
+mod upgrade;
 mod verbs;
 mod waiting;
 mod zygotes;
@@ -122,6 +125,8 @@ struct Master {
     counts: Counts,
     /// Captured output of a former master's runs, until the runs are found: (slot, whether it is stderr).
     apps: apps::Apps,
+    /// What a predecessor has handed over, until it is in its place.
+    handed: taking::Handed,
     former_captures: HashMap<(u32, bool), OwnedFd>,
     logs: logs::Logs,
     subscriptions: subscriptions::Subscriptions,
@@ -129,6 +134,7 @@ struct Master {
     reloads: Vec<(usize, u32, Asker)>,
     wrong_tokens: VecDeque<Asker>,
     keep_timer: Option<timers::Key>,
+    upgrade: Option<upgrade::Upgrade>,
     phase: Option<Phase>,
     askers: u64,
     journal_failed: bool,
@@ -156,6 +162,9 @@ impl Master {
             self.end_of_turn();
             if self.stopped() {
                 self.farewell();
+                return 0;
+            }
+            if self.may_hand_over() && self.hand_over() {
                 return 0;
             }
             let before = self.ring.arm(&self.table);
@@ -209,6 +218,7 @@ impl Master {
                     Some(Source::Probe(_)) => self.probe_event(token),
                     Some(Source::Log(_)) => self.read_log(token, event.is_read_closed()),
                     Some(Source::Watch) => self.files_changed(),
+                    Some(Source::Successor) => self.successor_says(),
                     None => {}
                 }
             }
@@ -300,6 +310,7 @@ impl Master {
             Timer::Successor { slot, seq } => self.successor_timer(slot, seq),
             Timer::Memory => self.measure(),
             Timer::Watch(number) => self.watch_over(number),
+            Timer::Upgrade => self.upgrade_late(),
             // Only to wake us: starts are looked at in each turn.
             Timer::Workers => {}
         }

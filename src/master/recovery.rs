@@ -60,7 +60,7 @@ pub(super) fn request_json(request: &Request) -> serde_json::Result<Box<RawValue
     RawValue::from_string(text)
 }
 
-fn request_from(text: &RawValue) -> Option<Box<Request>> {
+pub(super) fn request_from(text: &RawValue) -> Option<Box<Request>> {
     let line = format!("{{\"jsonrpc\":\"2.0\",\"id\":0,\"method\":\"run\",\"params\":{}}}", text.get());
     match rpc::parse(line.as_bytes()) {
         Incoming::Call(rpc::Call { method: Ok(Method::Run(request)), .. }) => Some(request),
@@ -92,7 +92,10 @@ impl Master {
             }
         }
         self.recover_list(restart, notes);
+        self.take_clients();
+        self.take_pools();
         self.adopt_channels(stored);
+        self.take_preload_timers();
         let mut rows: Vec<Record> = (0..self.table.slots_used()).filter_map(|slot| self.table.record(slot)).collect();
         rows.sort_by_key(|r| (r.queued_at, r.slot));
         let (mut living, mut ended) = (0, 0);
@@ -109,7 +112,7 @@ impl Master {
                 self.runs.insert_ended(row.slot, &row.id, pool, left.extras.remove(&row.id), monotonic_ns());
             } else {
                 living += 1;
-                self.recover_live(&row, restart, &mut left);
+                self.recover_row(&row, restart, &mut left);
             }
         }
         self.keep_over();
@@ -133,6 +136,12 @@ impl Master {
             numbers.into_iter().for_each(|number| self.drop_if_done(index, number));
         }
         self.revive();
+    }
+
+    /// Its row, and who waits for it.
+    fn recover_row(&mut self, row: &Record, restart: bool, left: &mut Left) {
+        self.recover_live(row, restart, left);
+        self.take_waiters(row.slot);
     }
 
     fn recover_live(&mut self, row: &Record, restart: bool, left: &mut Left) {
@@ -160,10 +169,10 @@ impl Master {
             kill_timeout: row.kill_timeout,
             ..Live::new(&row.id, pool)
         };
-        if row.state == State::Queued
-            && let (Some(index), Some(request)) = (pool, left.requests.remove(&row.id).and_then(|r| request_from(&r)))
-        {
+        let queued = (row.state == State::Queued).then(|| left.requests.remove(&row.id).or(self.handed.request(row.slot)));
+        if let (Some(index), Some(request)) = (pool, queued.flatten().and_then(|r| request_from(&r))) {
             live.request = Some(request);
+            self.take_run(row.slot, &mut live);
             self.runs.insert(row.slot, live);
             self.pools[index].admission.wait(row.slot);
             return;
@@ -210,8 +219,10 @@ impl Master {
             live.said = true;
         }
         live.ending = row.kill_at != 0;
+        self.take_run(row.slot, &mut live);
         for stream in [false, true] {
-            let capture = self.former_captures.remove(&(row.slot, stream)).map(Capture::adopt);
+            let tail = self.handed.tail(row.slot, stream);
+            let capture = self.former_captures.remove(&(row.slot, stream)).map(|fd| Capture::adopt(fd, tail));
             live.captures.extend(capture.and_then(|capture| self.watch_capture(capture).ok()));
         }
         if worker.is_some() {
@@ -247,24 +258,13 @@ impl Master {
                         continue;
                     };
                     let raw = fd.as_fd().as_raw_fd();
+                    // It is set already; setting it again tells whether it can be.
+                    let pidfds = seqpacket::vouch(fd.as_fd()).unwrap_or(false);
+                    let name = self.pools[index].definition.name.clone();
+                    let handed = self.handed.generation(&name, number, fd, pidfds);
                     let pool = &mut self.pools[index];
                     pool.last_number = pool.last_number.max(number);
-                    pool.generations.push(Generation {
-                        number,
-                        // It is set already; setting it again tells whether it can be.
-                        pidfds: seqpacket::vouch(fd.as_fd()).unwrap_or(false),
-                        their_end: 0,
-                        replies: fd,
-                        zygote: None,
-                        ready: None,
-                        started_at: 0,
-                        preload_timer: None,
-                        preload_ms: None,
-                        orders: None,
-                        live: 0,
-                        retired: true,
-                        silent: false,
-                    });
+                    pool.generations.push(handed.unwrap_or_else(|replies| former(number, replies, pidfds)));
                     let token = self.sources.add(Source::Replies { pool: index, generation: number });
                     if let Err(e) = self.poll.registry().register(&mut SourceFd(&raw), token, Interest::READABLE) {
                         warn!(self.log, "watching a former zygote's channel"; "error" => %e);
@@ -294,10 +294,33 @@ impl Master {
             let mut end = |end: &str| orders.remove(&(pool.clone(), end.to_owned()));
             if let (Some(ours), Some(theirs)) = (end("ours"), end("theirs")) {
                 let old = Orders { ours, theirs };
+                if let Some(index) = self.pool_index(&pool).filter(|_| self.handed.has_pool(&pool)) {
+                    self.pools[index].orders = old;
+                    continue;
+                }
                 if let Err(e) = send_order(old.ours.as_fd(), Order::Retire, 0, 0) {
                     warn!(self.log, "telling a former zygote to leave"; "error" => %e);
                 }
             }
         }
+    }
+}
+
+/// The generation of a zygote that is not ours, and leaves.
+fn former(number: u32, replies: OwnedFd, pidfds: bool) -> Generation {
+    Generation {
+        number,
+        pidfds,
+        their_end: 0,
+        replies,
+        zygote: None,
+        ready: None,
+        started_at: 0,
+        preload_timer: None,
+        preload_ms: None,
+        orders: None,
+        live: 0,
+        retired: true,
+        silent: false,
     }
 }

@@ -32,6 +32,8 @@ pub enum Source {
     Watch,
     /// The list of apps has been written.
     List,
+    /// What is to be the master speaks.
+    Successor,
     /// A run's captured output.
     Capture(Box<Capture>),
     /// The output of a pool or worker.
@@ -63,6 +65,11 @@ impl Sources {
     pub fn peek(&self, token: Token) -> Option<&Source> {
         let (generation, source) = self.entries.get(token.0 & 0xffff_ffff)?;
         (*generation as usize == token.0 >> 32).then_some(source)
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = (Token, &Source)> + '_ {
+        self.entries.iter().map(|(index, (generation, source))| (Token((*generation as usize) << 32 | index), source))
     }
 
     /// The connection of that token.

@@ -13,8 +13,10 @@ use super::gate::{Gate, TokenFileError};
 use super::listeners::Listener;
 use super::runs::Runs;
 use super::sources::{Source, Sources};
+use super::taking::Handed;
 use super::trees::Trees;
 use super::{Master, logging};
+use crate::handover::{Channel, Said, TakeError};
 use crate::journal::{Journal, JournalError};
 use crate::pool::Pool;
 use crate::processfile;
@@ -22,7 +24,7 @@ use crate::settings::ServeOptions;
 use crate::sys::clock::monotonic_ns;
 use crate::sys::eventfd::EventFd;
 use crate::sys::seqpacket::{self, Batch};
-use crate::sys::{process, signals};
+use crate::sys::{memfd, process, signals};
 use crate::table::{RingReader, Table};
 use crate::wire::channel::MESSAGE_MAX;
 use crate::wire::control::{self, ToKeeper, ToMaster};
@@ -32,6 +34,7 @@ const SIGINT: i32 = 2;
 const SIGPIPE: i32 = 13;
 const SIGTERM: i32 = 15;
 const SIGUSR1: i32 = 10;
+const SIGUSR2: i32 = 12;
 /// A log file that has reached RLIMIT_FSIZE is one that cannot be written, no reason to die.
 const SIGXFSZ: i32 = 25;
 
@@ -53,6 +56,9 @@ pub enum MasterError {
     /// A listener could not be bound.
     #[error("{0}")]
     Listen(io::Error),
+    /// What a former master has handed over cannot be used.
+    #[error(transparent)]
+    Take(#[from] TakeError),
     /// A system call failed.
     #[error("{doing}: {source}")]
     System {
@@ -74,41 +80,108 @@ pub(super) fn reserve() -> Option<File> {
 }
 
 /// What the keeper hands over.
-struct Handed {
-    keeper: OwnedFd,
+struct Kept {
     stored: Vec<(String, OwnedFd)>,
+    /// The same keeper has had a master before: its children are the table's.
     restart: bool,
 }
 
-fn handed() -> io::Result<Handed> {
-    let keeper = process::inherited(control::MASTER_FD)?;
+/// Everything that the keeper keeps, and what for.
+fn kept(keeper: &OwnedFd) -> io::Result<Kept> {
     let mut stored = Vec::new();
     let mut buffer = [0; control::MAX];
     loop {
-        let (len, mut extra) = seqpacket::receive(keeper.as_fd(), &mut buffer)?;
-        if len == 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the keeper has gone"));
-        }
-        match (ToMaster::decode(&buffer[..len]), extra.fds.pop()) {
+        match hear(keeper, &mut buffer)? {
             (Some(ToMaster::Stored(name)), Some(fd)) => stored.push((name, fd)),
-            (Some(ToMaster::Begin(why)), _) => return Ok(Handed { keeper, stored, restart: !why.is_empty() }),
+            (Some(ToMaster::Begin(why)), _) => return Ok(Kept { stored, restart: !why.is_empty() }),
             _ => {}
         }
     }
 }
 
+fn hear(keeper: &OwnedFd, buffer: &mut [u8]) -> io::Result<(Option<ToMaster>, Option<OwnedFd>)> {
+    let (len, mut extra) = seqpacket::receive(keeper.as_fd(), buffer)?;
+    if len == 0 {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the keeper has gone"));
+    }
+    Ok((ToMaster::decode(&buffer[..len]), extra.fds.pop()))
+}
+
+/// A successor takes everything over, and changes nothing before it is told to go.
+fn succeed(keeper: &OwnedFd, options: &ServeOptions) -> Result<(Kept, Handed), MasterError> {
+    let channel = Channel::inherited(process::inherited(control::HANDOVER_FD).map_err(system("hearing from the master"))?);
+    let stderr = process::inherited(control::STDERR_FD).map_err(system("taking the daemon's stderr"))?;
+    let taken = (|| {
+        // What could be wrong with us is found before anybody waits.
+        Gate::new(options.token_file.as_deref())?;
+        drop(Table::open(&options.dirs.table(), false).map_err(system("opening the shared table"))?);
+        channel.say(&Said::Prepared).map_err(system("speaking to the master"))?;
+        let kept = kept(keeper).map_err(system("hearing from the keeper"))?;
+        let (state, fds) = channel.take()?;
+        Ok((kept, Handed::new(state, fds)))
+    })();
+    let taken = match taken {
+        Ok(taken) => taken,
+        Err(e) => {
+            let e: MasterError = e;
+            // It may have gone: then nobody waits for the reason.
+            let _ = channel.say(&Said::Refused(e.to_string()));
+            return Err(e);
+        }
+    };
+    channel.say(&Said::Taken).map_err(system("speaking to the master"))?;
+    let mut buffer = [0; control::MAX];
+    while !matches!(hear(keeper, &mut buffer).map_err(system("hearing from the keeper"))?.0, Some(ToMaster::Go)) {}
+    // From here on what we say is the daemon's to say. What has been said so far is not lost either.
+    let said = io::stderr().as_fd().try_clone_to_owned().map_err(system("copying stderr"))?;
+    process::move_to(stderr, 2).map_err(system("taking the daemon's stderr"))?;
+    if let Ok(said) = memfd::read_whole(said, SAID_MAX) {
+        // Where nobody reads our stderr there is nobody to tell either.
+        let _ = io::Write::write_all(&mut io::stderr(), &said);
+    }
+    Ok(taken)
+}
+
+/// What a successor may have written to stderr before it serves, in bytes.
+const SAID_MAX: usize = 1 << 20;
+/// The pools of the process file, as they were when the daemon began, in the keeper's store.
+const DEFINITIONS: &str = "definitions";
+
+/// The pools of the process file: of the daemon's first master those that are in it now, else those that were in it then. A
+/// file that is being edited, or is broken, must not decide over what runs when a master dies.
+fn definitions(
+    options: &ServeOptions,
+    stored: Option<OwnedFd>,
+) -> Result<(Vec<processfile::Pool>, Vec<processfile::App>), MasterError> {
+    let stored = stored.map(|fd| memfd::read_whole(fd, DEFINITIONS_MAX)).transpose();
+    if let Some(text) = stored.map_err(system("reading the pools of the former master"))? {
+        let text = String::from_utf8_lossy(&text);
+        let (_, pools) = processfile::parse_apps(&text, std::path::Path::new("/"), &[])?;
+        return Ok((pools, Vec::new()));
+    }
+    let file = options.file.as_deref().map(processfile::load).transpose()?;
+    Ok(file.map(|file| (file.pools, file.apps)).unwrap_or_default())
+}
+
+/// The size of all definitions, in bytes.
+const DEFINITIONS_MAX: usize = 1 << 30;
+
 impl Master {
     /// Makes a master out of what the keeper hands over. When it returns, clients can connect.
     pub(super) fn begin(options: &ServeOptions) -> Result<(Master, slog_async::AsyncGuard), MasterError> {
         // A SIGTERM to everybody at once (a service manager's way) is the keeper's to act on: it tells us.
-        signals::ignore(&[SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGXFSZ]);
-        let Handed { keeper, stored, restart } = handed().map_err(system("hearing from the keeper"))?;
+        signals::ignore(&[SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ]);
+        let keeper = process::inherited(control::MASTER_FD).map_err(system("hearing from the keeper"))?;
+        let successor = std::env::var_os(control::SUCCESSOR_ENV).is_some();
+        let (Kept { stored, restart }, handed) = match successor {
+            true => succeed(&keeper, options)?,
+            false => (kept(&keeper).map_err(system("hearing from the keeper"))?, Handed::default()),
+        };
         let (log, guard) = logging::start(options);
         process::set_name("preforkd-master");
         if let Some(title) = process::Title::find() {
             title.set("preforkd: master");
         }
-        let file = options.file.as_deref().map(processfile::load).transpose()?;
         let gate = Gate::new(options.token_file.as_deref())?;
         let table = Table::open(&options.dirs.table(), false).map_err(system("opening the shared table"))?;
         table.set_master(std::process::id());
@@ -117,14 +190,12 @@ impl Master {
             warn!(log, "the journal's end was damaged, and is kept aside"; "what" => ?torn);
         }
         let poll = Poll::new().map_err(system("making an epoll instance"))?;
-        let (definitions, apps) = file.map(|file| (file.pools, file.apps)).unwrap_or_default();
-        let (pools, default_pool) = pools(definitions)?;
-
         let mut listeners = Vec::new();
-        let (mut wake, mut others) = (None, Vec::new());
+        let (mut wake, mut known, mut others) = (None, None, Vec::new());
         for (name, fd) in stored {
             match name.as_str() {
                 "wake" => wake = Some(EventFd::from(fd)),
+                DEFINITIONS => known = Some(fd),
                 // Held for as long as we live: a second daemon must not start beside a master whose keeper has gone.
                 "lock" => drop(Box::leak(Box::new(fd))),
                 _ if name == "unix" || name.starts_with("tcp/") => listeners.extend(Listener::stored(&name, fd)),
@@ -133,6 +204,14 @@ impl Master {
         }
         let wake: EventFd = wake.ok_or_else(|| system("hearing from the keeper")(io::ErrorKind::NotFound.into()))?;
         wake.take();
+        let (definitions, apps) = definitions(options, known)?;
+        if !restart {
+            let all: Vec<serde_json::Value> = definitions.iter().map(processfile::Pool::to_json).collect();
+            let text = serde_json::json!({ "pools": all }).to_string();
+            let file = memfd::sealed(DEFINITIONS, text.as_bytes()).map_err(system("keeping the pools"))?;
+            super::keeping::keep(&keeper, &ToKeeper::Store(DEFINITIONS.into()), Some(file.as_fd()), &log);
+        }
+        let (pools, default_pool) = pools(definitions)?;
         if listeners.is_empty() {
             listeners.push(Listener::bind_unix(&options.dirs.socket()).map_err(MasterError::Listen)?);
             for address in &options.listen {
@@ -179,12 +258,14 @@ impl Master {
             reserve: reserve(),
             counts: Default::default(),
             apps: Apps::new(List::new(options.dirs.apps()).map_err(system("making an eventfd"))?),
+            handed,
             former_captures: Default::default(),
             logs: Default::default(),
             subscriptions: Default::default(),
             reloads: Vec::new(),
             wrong_tokens: Default::default(),
             keep_timer: None,
+            upgrade: None,
             phase: None,
             askers: 0,
             journal_failed: false,
@@ -204,6 +285,10 @@ impl Master {
             master.define_apps(apps);
         }
         master.drop_former_logs();
+        if successor {
+            master.take_begun_lines();
+            master.take_the_rest();
+        }
         for listener in &master.listeners {
             super::keeping::keep(
                 &master.keeper,
@@ -214,6 +299,9 @@ impl Master {
             info!(master.log, "listening"; "address" => listener.address());
         }
         master.tell_keeper(&ToKeeper::Ready, None);
+        if successor {
+            master.upgraded();
+        }
         Ok((master, guard))
     }
 

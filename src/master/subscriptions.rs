@@ -9,10 +9,12 @@ use mio::Token;
 use serde::Serialize;
 
 use super::Master;
+use super::handing::kind_number;
+use crate::handover;
 use crate::logs::{Kind, Stream};
 use crate::sys::clock::wall_ns;
 use crate::wire::apps::{Event, Gap, LogLine};
-use crate::wire::request::{EventFilter, Targets};
+use crate::wire::request::{EventFilter, Target, Targets};
 use crate::wire::rpc;
 use crate::wire::status::Timestamp;
 
@@ -59,6 +61,35 @@ impl Subscriptions {
     /// Whether somebody wants the lines of that stream.
     pub fn follow(&self, stream: &Stream) -> bool {
         self.0.values().any(|s| s.logs.as_ref().is_some_and(|followed| followed.has(stream)))
+    }
+}
+
+impl Subscriptions {
+    /// What the next master has to know of that client's.
+    pub fn carried(&self, token: Token) -> Option<handover::Subscription> {
+        let texts = |targets: &Option<Targets>| {
+            targets.as_ref().map(|targets| targets.0.iter().map(ToString::to_string).collect::<Vec<String>>())
+        };
+        self.0.get(&token).map(|s| handover::Subscription {
+            events: s.events.as_ref().map(|filter| (filter.kinds.clone(), texts(&filter.targets))),
+            logs: s.logs.as_ref().map(|followed| (texts(&followed.targets), kind_number(followed.kind))),
+            lost: s.lost,
+        })
+    }
+
+    /// Goes on telling that client.
+    pub fn resume(&mut self, token: Token, from: handover::Subscription) {
+        // They have been read once already, by the same rules.
+        let targets = |texts: Option<Vec<String>>| {
+            texts.map(|texts| Targets(texts.iter().filter_map(|text| Target::parse(text).ok()).collect()))
+        };
+        let kind = |number| [Kind::Out, Kind::Err].into_iter().find(|kind| kind_number(Some(*kind)) == number);
+        let subscription = Subscription {
+            events: from.events.map(|(kinds, texts)| EventFilter { kinds, targets: targets(texts) }),
+            logs: from.logs.map(|(texts, number)| Followed { targets: targets(texts), kind: kind(number) }),
+            lost: from.lost,
+        };
+        self.0.insert(token, subscription);
     }
 }
 

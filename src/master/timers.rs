@@ -52,6 +52,8 @@ pub enum Timer {
     Watch(u32),
     /// More workers may be started.
     Workers,
+    /// A successor has had its time.
+    Upgrade,
 }
 
 /// Names a timer, to cancel it.

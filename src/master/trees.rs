@@ -41,14 +41,15 @@ pub(super) struct Trees {
 
 /// What may be left of a tree.
 #[derive(Debug)]
-struct Rest {
-    nonce: u64,
+pub(super) struct Rest {
+    /// Its mark.
+    pub nonce: u64,
     /// The handle of its first process, which has ended; its group may live.
-    leader: Option<PidFd>,
-    members: Vec<Member>,
-    cgroup: Option<String>,
+    pub leader: Option<PidFd>,
+    pub members: Vec<Member>,
+    pub cgroup: Option<String>,
     /// How long it has from now on.
-    grace: Duration,
+    pub grace: Duration,
 }
 
 /// The mark of a process's tree, as its environment has it.
@@ -61,6 +62,11 @@ impl Trees {
     pub fn open(name: &str, fresh: bool, log: &slog::Logger) -> Trees {
         let groups = WorkerCgroups::open(name, fresh, log);
         Trees { groups, ended: Vec::new(), leftovers: HashMap::new(), next: 0 }
+    }
+
+    /// All that have some time left.
+    pub fn rests(&self) -> impl Iterator<Item = &Rest> {
+        self.leftovers.values().chain(&self.ended)
     }
 
     /// Whether nobody is being waited for.
@@ -154,12 +160,17 @@ impl Master {
             if rest.grace.is_zero() {
                 self.end_rest(rest);
             } else if rest.lives() {
-                self.trees.next += 1;
-                let number = self.trees.next;
-                self.timers.after(rest.grace, Timer::Leftovers(number));
-                self.trees.leftovers.insert(number, rest);
+                self.keep_rest(rest);
             }
         }
+    }
+
+    /// It has its grace.
+    pub(super) fn keep_rest(&mut self, rest: Rest) {
+        self.trees.next += 1;
+        let number = self.trees.next;
+        self.timers.after(rest.grace, Timer::Leftovers(number));
+        self.trees.leftovers.insert(number, rest);
     }
 
     /// The keeper's children that nobody knows and that have one of these marks, with all below them, by mark.

@@ -28,6 +28,11 @@ impl Backoff {
         self.failures = 0;
     }
 
+    /// It has failed that often.
+    pub fn resume(&mut self, failures: u32) {
+        self.failures = failures;
+    }
+
     /// How often it has failed since it last worked.
     pub fn failures(&self) -> u32 {
         self.failures

@@ -196,6 +196,16 @@ impl Pool {
         Ok(())
     }
 
+    /// How many idle children have been named, and how many orders have been sent.
+    pub fn counters(&self) -> (u32, u64) {
+        (self.next_idle, self.orders_sent)
+    }
+
+    /// Goes on counting from there.
+    pub fn resume_counters(&mut self, counters: (u32, u64)) {
+        (self.next_idle, self.orders_sent) = counters;
+    }
+
     /// The place of the next order.
     pub fn next_order(&mut self) -> u64 {
         self.orders_sent += 1;

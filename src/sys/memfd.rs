@@ -18,6 +18,11 @@ pub fn sealed(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
+/// A memfd that whoever has it may write to.
+pub fn growing(name: &str) -> io::Result<File> {
+    Ok(File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC)?))
+}
+
 /// Reads a file in memory whole (a memfd, or a file on tmpfs for those who cannot make one). Whatever else its sender
 /// may have chosen (a pipe, a file on a file system that never answers), or more than `max` bytes, is refused.
 /// That it is sealed does not matter: it is copied, and a file that shrinks meanwhile is an error of the read.

@@ -4,6 +4,7 @@
 use std::io::{self, IoSlice};
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 use super::pidfd::PidFd;
 
@@ -33,6 +34,12 @@ pub fn vouch(socket: BorrowedFd<'_>) -> io::Result<bool> {
 /// bookkeeping). As root beyond `net.core.wmem_max`.
 pub fn set_send_buffer(socket: BorrowedFd<'_>, bytes: i32) -> io::Result<()> {
     set(socket, libc::SO_SNDBUFFORCE, bytes).or_else(|_| set(socket, libc::SO_SNDBUF, bytes))
+}
+
+/// How long a `send` that waits may wait, before it is `WouldBlock` (`SO_SNDTIMEO`, socket(7)).
+pub fn set_send_timeout(socket: BorrowedFd<'_>, patience: Duration) -> io::Result<()> {
+    let time = nix::sys::time::TimeVal::new(patience.as_secs() as _, patience.subsec_micros().into());
+    Ok(nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::SendTimeout, &time)?)
 }
 
 fn set(socket: BorrowedFd<'_>, option: libc::c_int, value: libc::c_int) -> io::Result<()> {

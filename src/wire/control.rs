@@ -17,6 +17,15 @@ pub enum ToKeeper {
     Stopping,
     /// Everything has been shut down; end with this exit code after me.
     Quit(u8),
+    /// Start the program of this path as my successor. Its end of the channel between us, and what it has for stderr, come
+    /// with this.
+    Upgrade(String),
+    /// Nothing will change at the keeper any more: hand everything that is kept to the successor.
+    Frozen,
+    /// The successor has taken everything over: it is the master from now on.
+    Commit,
+    /// No upgrade after all: end the successor.
+    Abandon,
 }
 
 /// Keeper → master.
@@ -24,7 +33,8 @@ pub enum ToKeeper {
 pub enum ToMaster {
     /// A kept descriptor, which comes with this.
     Stored(String),
-    /// That was all that is kept: begin. The text is empty for the first master of this keeper, `restart` for a later one.
+    /// That was all that is kept: begin. The text is empty for the first master of this keeper, `restart` for a later one, and
+    /// `upgrade` for a successor, which has to wait for `Go`.
     Begin(String),
     /// Shut down.
     Terminate,
@@ -34,6 +44,14 @@ pub enum ToMaster {
     Reload,
     /// Open the log files anew by their names: somebody has renamed them.
     Reopen,
+    /// Find a successor: somebody has asked the keeper for an upgrade.
+    Upgrade,
+    /// To a successor: serve.
+    Go,
+    /// The successor serves: leave.
+    Leave,
+    /// There is no successor, or none any more.
+    NoSuccessor(String),
 }
 
 impl ToKeeper {
@@ -46,6 +64,10 @@ impl ToKeeper {
             ToKeeper::Drained => message(b'W', ""),
             ToKeeper::Stopping => message(b'X', ""),
             ToKeeper::Quit(code) => vec![b'Q', *code],
+            ToKeeper::Upgrade(path) => message(b'U', path),
+            ToKeeper::Frozen => message(b'F', ""),
+            ToKeeper::Commit => message(b'C', ""),
+            ToKeeper::Abandon => message(b'A', ""),
         }
     }
 
@@ -59,6 +81,10 @@ impl ToKeeper {
             b'W' => ToKeeper::Drained,
             b'X' => ToKeeper::Stopping,
             b'Q' => ToKeeper::Quit(*rest.first()?),
+            b'U' => ToKeeper::Upgrade(text(rest)?),
+            b'F' => ToKeeper::Frozen,
+            b'C' => ToKeeper::Commit,
+            b'A' => ToKeeper::Abandon,
             _ => return None,
         })
     }
@@ -74,6 +100,10 @@ impl ToMaster {
             ToMaster::Kill => message(b'K', ""),
             ToMaster::Reload => message(b'H', ""),
             ToMaster::Reopen => message(b'L', ""),
+            ToMaster::Upgrade => message(b'U', ""),
+            ToMaster::Go => message(b'G', ""),
+            ToMaster::Leave => message(b'V', ""),
+            ToMaster::NoSuccessor(why) => message(b'N', why.get(..why.floor_char_boundary(MAX - 1)).unwrap_or_default()),
         }
     }
 
@@ -87,15 +117,25 @@ impl ToMaster {
             b'K' => ToMaster::Kill,
             b'H' => ToMaster::Reload,
             b'L' => ToMaster::Reopen,
+            b'U' => ToMaster::Upgrade,
+            b'G' => ToMaster::Go,
+            b'V' => ToMaster::Leave,
+            b'N' => ToMaster::NoSuccessor(text(rest)?),
             _ => return None,
         })
     }
 }
 
-/// The longest message: a letter and a name.
-pub const MAX: usize = 512;
+/// The longest message: a letter and a name, or a path (PATH_MAX of linux/limits.h).
+pub const MAX: usize = 1 + 4096;
 /// Under this number a master finds its end of the channel.
 pub const MASTER_FD: i32 = 3;
+/// Under this number a successor finds its end of the channel between the two masters.
+pub const HANDOVER_FD: i32 = 4;
+/// Under this number a successor finds the daemon's stderr; its own is read by its predecessor until it serves.
+pub const STDERR_FD: i32 = 5;
+/// In the environment of a successor.
+pub const SUCCESSOR_ENV: &str = "PREFORKD_SUCCESSOR";
 /// Names that number in the environment; its presence says that a `serve` is to be the master.
 pub const MASTER_ENV: &str = "PREFORKD_MASTER_FD";
 
@@ -119,6 +159,10 @@ mod tests {
             ToKeeper::Ready,
             ToKeeper::Drained,
             ToKeeper::Quit(7),
+            ToKeeper::Upgrade("/usr/bin/preforkd".into()),
+            ToKeeper::Frozen,
+            ToKeeper::Commit,
+            ToKeeper::Abandon,
         ] {
             assert_eq!(ToKeeper::decode(&m.encode()), Some(m));
         }
@@ -129,6 +173,10 @@ mod tests {
             ToMaster::Kill,
             ToMaster::Reload,
             ToMaster::Reopen,
+            ToMaster::Upgrade,
+            ToMaster::Go,
+            ToMaster::Leave,
+            ToMaster::NoSuccessor("it ended with exit code 1".into()),
         ];
         for m in to_master {
             assert_eq!(ToMaster::decode(&m.encode()), Some(m));

@@ -209,6 +209,25 @@ pub struct Stopping {
     pub stopping: bool,
 }
 
+/// The answer to `upgrade`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Upgraded {
+    /// Only looked whether it could be done.
+    pub checked: bool,
+    /// What serves now; absent after a check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// What served when it was asked for.
+    pub former_version: String,
+    /// The master that serves now.
+    pub master_pid: u32,
+    /// For how long nobody was served, in µs; absent after a check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause_us: Option<u64>,
+    /// From the request to the answer, in ms.
+    pub total_ms: u64,
+}
+
 /// The answer to `auth`.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Authenticated {

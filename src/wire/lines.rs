@@ -117,6 +117,17 @@ impl LineBuffer {
         self.end - self.start
     }
 
+    /// Everything that no line has been made of yet.
+    pub fn held(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
+    /// Puts back what was held elsewhere, before anything else is read.
+    pub fn refill(&mut self, held: &[u8]) {
+        self.buffer = held.to_vec();
+        (self.start, self.searched, self.end) = (0, 0, held.len());
+    }
+
     fn give_back(&mut self) {
         self.buffer = Vec::new();
         self.start = 0;

@@ -271,6 +271,18 @@ impl Master {
         self.go_on_reloading();
     }
 
+    /// Whether nothing is in between that the next master could not tell from the list, the table and its processes: no
+    /// worker is being replaced, deleted or forked, and the list is on the disk.
+    pub(super) fn apps_are_calm(&self) -> bool {
+        let list = &self.apps.list;
+        let settled = |w: &Worker| !w.doomed && w.successor.is_none();
+        self.apps.rollouts.is_empty()
+            && !list.dirty
+            && (list.saved() >= list.version() || list.failed())
+            && self.apps.workers.values().all(settled)
+            && self.runs.alive().all(|(_, live)| live.worker.is_none() || live.process.is_some())
+    }
+
     /// Starts whose turn it is, a few a turn of the loop.
     pub(super) fn start_workers(&mut self) {
         /// A spawn takes about a millisecond, and the others are to be heard meanwhile.

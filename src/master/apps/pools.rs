@@ -31,6 +31,17 @@ impl Master {
 
     fn add_pool(&mut self, definition: processfile::Pool) -> Result<(), String> {
         let name = definition.name.clone();
+        let index = self.insert_pool(definition)?;
+        info!(self.log, "a pool has been added"; "pool" => &name);
+        self.open_outlets(index).map_err(|e| format!("pool \"{name}\": opening its output: {e}"))?;
+        self.keep_orders(index);
+        self.load(index);
+        Ok(())
+    }
+
+    /// A pool that has no output, no orders and no zygote yet. Returns its index.
+    fn insert_pool(&mut self, definition: processfile::Pool) -> Result<usize, String> {
+        let name = definition.name.clone();
         let pool = Pool::new(definition).map_err(|e| format!("pool \"{name}\": making its channel: {e}"))?;
         let index = self.pools.len();
         self.pools.push(pool);
@@ -39,11 +50,7 @@ impl Master {
         self.is_busy.push(false);
         self.runs.add_pool();
         self.choose_default_pool();
-        info!(self.log, "a pool has been added"; "pool" => &name);
-        self.open_outlets(index).map_err(|e| format!("pool \"{name}\": opening its output: {e}"))?;
-        self.keep_orders(index);
-        self.load(index);
-        Ok(())
+        Ok(index)
     }
 
     fn choose_default_pool(&mut self) {
@@ -52,17 +59,30 @@ impl Master {
         self.default_pool = name.and_then(|name| self.pool_index(&name));
     }
 
-    /// Pools of the list that the process file does not have.
-    pub(in super::super) fn recover_pools(&mut self, pools: &[serde_json::Value]) {
+    /// Pools of the list. `restart`: they have been changed since the process file was read; else that is younger.
+    pub(in super::super) fn recover_pools(&mut self, restart: bool, pools: &[serde_json::Value]) {
         let text = serde_json::json!({ "pools": pools }).to_string();
         let definitions = match processfile::parse_apps(&text, std::path::Path::new("/"), &[]) {
             Ok((_, pools)) => pools,
             Err(e) => return warn!(self.log, "the list's pools cannot be used"; "what" => %e),
         };
         for definition in definitions {
-            let known = self.pool_index(&definition.name).is_some();
-            if let Err(why) = if known { Ok(()) } else { self.define_pool(definition) } {
-                warn!(self.log, "a pool of the list cannot be had"; "why" => why);
+            let known = self.pool_index(&definition.name);
+            if known.is_some() && !restart {
+                continue;
+            }
+            self.apps.list.pools.push(definition.clone());
+            // What it needs besides is made for all pools once everything has been recovered.
+            match known.map(|index| &mut self.pools[index]) {
+                Some(pool) => {
+                    pool.admission.resize(definition.max_running, definition.max_queued);
+                    pool.definition = definition;
+                }
+                None => {
+                    if let Err(why) = self.insert_pool(definition) {
+                        warn!(self.log, "a pool of the list cannot be had"; "why" => why);
+                    }
+                }
             }
         }
     }

@@ -112,7 +112,7 @@ impl Master {
             error!(self.log, "the list of apps is damaged"; "what" => why);
         }
         let Some(saved) = saved else { return };
-        self.recover_pools(&saved.pools);
+        self.recover_pools(restart, &saved.pools);
         let text = serde_json::json!({ "apps": saved.apps.iter().map(|a| &a.app).collect::<Vec<_>>() }).to_string();
         let names: Vec<&str> = self.pools.iter().map(|p| p.definition.name.as_str()).collect();
         let apps: Vec<App> = match processfile::parse_apps(&text, Path::new("/"), &names) {

@@ -59,6 +59,13 @@ pub struct LogPipe {
     awaited: Option<Box<Regex>>,
 }
 
+impl LogPipe {
+    /// What it is called, and where it goes.
+    pub fn key_and_stream(&self) -> Option<(&StreamKey, &Stream)> {
+        Some((&self.key, self.stream.as_ref()?))
+    }
+}
+
 /// All of them, and their files.
 #[derive(Debug, Default)]
 pub struct Logs {
@@ -141,15 +148,20 @@ impl Master {
             self.logs.matched.push(pipe.key.clone());
         }
         if stream.holds() {
-            let listed = pipe.open_line.replace(monotonic_ns()).is_some();
-            if !listed {
-                if self.logs.open_lines.is_empty() {
-                    self.timers.after(OPEN_LINE, Timer::OpenLines);
-                }
-                self.logs.open_lines.push(token);
-            }
+            self.list_open_line(token);
         }
         self.tell_lines(token, &lines);
+    }
+
+    /// A line has begun there, or got further.
+    fn list_open_line(&mut self, token: Token) {
+        let Some(pipe) = self.sources.log(token) else { return };
+        if pipe.open_line.replace(monotonic_ns()).is_none() {
+            if self.logs.open_lines.is_empty() {
+                self.timers.after(OPEN_LINE, Timer::OpenLines);
+            }
+            self.logs.open_lines.push(token);
+        }
     }
 
     fn pipe_is_at_its_end(&mut self, token: Token) {

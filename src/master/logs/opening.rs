@@ -11,7 +11,7 @@ use super::super::Master;
 use super::super::keeping::keep;
 use super::super::sources::Source;
 use super::{LogPipe, StreamKey};
-use crate::logs::{Stream, StreamConfig};
+use crate::logs::{Carried, Stream, StreamConfig};
 use crate::sys::clock::wall_ns;
 use crate::sys::logfile;
 use crate::sys::seqpacket::set_nonblocking;
@@ -85,6 +85,16 @@ impl Master {
         if let Some(pipe) = self.sources.log(token) {
             pipe.closing = true;
             self.read_log(token, true);
+        }
+    }
+
+    /// That stream goes on from where a former master was.
+    pub(in super::super) fn resume_stream(&mut self, key: &StreamKey, from: Carried) {
+        let Some(&token) = self.logs.pipes.get(key) else { return };
+        let Some(stream) = self.sources.log(token).and_then(|pipe| pipe.stream.as_mut()) else { return };
+        stream.resume(from);
+        if stream.holds() {
+            self.list_open_line(token);
         }
     }
 

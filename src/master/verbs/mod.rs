@@ -15,6 +15,7 @@ mod run;
 mod runs;
 mod shutdown;
 mod status;
+mod upgrade;
 mod wait;
 
 use super::Master;
@@ -38,6 +39,7 @@ pub(super) fn obey(master: &mut Master, asker: Asker, method: Method) {
         Method::Ping => master.answer(asker, &Pong { version: env!("CARGO_PKG_VERSION").into() }),
         Method::Info => info::obey(master, asker),
         Method::Shutdown => shutdown::obey(master, asker),
+        Method::Upgrade { binary, check } => upgrade::obey(master, asker, binary, check),
         Method::Auth { token } => auth::obey(master, asker, &token),
         Method::Apps(request) => apps::obey(master, asker, request),
         Method::AppsLogs(wanted) => logs::obey(master, asker, wanted),

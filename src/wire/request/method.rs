@@ -3,7 +3,7 @@
 use super::apps::Apps;
 use super::shapes::{
     AuthParams, ById, FlushParams, KillParams, LogsParams, Nothing, ReloadParams, RunParams, RunsParams,
-    SubscribeParams, WaitParams, pool_name, required, required_id,
+    SubscribeParams, UpgradeParams, WaitParams, pool_name, required, required_id,
 };
 use super::{EventFilter, LogsWanted, Run, RunsFilter, Targets};
 use crate::wire::info::Role;
@@ -40,6 +40,8 @@ pub enum Method {
     Info,
     /// Drain, then end.
     Shutdown,
+    /// Another program takes over.
+    Upgrade { binary: Option<String>, check: bool },
     /// Say who one is.
     Auth { token: String },
     /// About apps.
@@ -70,6 +72,7 @@ impl Method {
             Method::Ping => "ping",
             Method::Info => "info",
             Method::Shutdown => "shutdown",
+            Method::Upgrade { .. } => "upgrade",
             Method::Auth { .. } => "auth",
             Method::Apps(apps) => apps.name(),
             Method::AppsLogs(_) => "apps.logs",
@@ -95,6 +98,7 @@ impl Method {
             | Method::Info
             | Method::Reload { .. }
             | Method::Shutdown
+            | Method::Upgrade { .. }
             | Method::Apps(_)
             | Method::AppsLogs(_)
             | Method::AppsFlush { .. }
@@ -132,6 +136,10 @@ impl Method {
             "ping" => none().map(|()| Method::Ping)?,
             "info" => none().map(|()| Method::Info)?,
             "shutdown" => none().map(|()| Method::Shutdown)?,
+            "upgrade" => {
+                let UpgradeParams { binary, check } = read(raw)?;
+                Method::Upgrade { binary: binary.map(|path| path.0), check: check.unwrap_or(false) }
+            }
             "auth" => Method::Auth { token: required(read::<AuthParams>(raw)?.token, "token")? },
             "apps.logs" => Method::AppsLogs(read::<LogsParams>(raw)?.validate()?),
             "apps.flush" => Method::AppsFlush { targets: read::<FlushParams>(raw)?.target },
@@ -146,7 +154,7 @@ impl Method {
 }
 
 /// All methods there are, for the hint beside an unknown one.
-pub const METHODS: [&str; 31] = [
+pub const METHODS: [&str; 32] = [
     "run",
     "status",
     "wait",
@@ -159,6 +167,7 @@ pub const METHODS: [&str; 31] = [
     "ping",
     "info",
     "shutdown",
+    "upgrade",
     "auth",
     "apps.list",
     "apps.describe",

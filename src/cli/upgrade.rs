@@ -1,0 +1,66 @@
+//! `preforkd upgrade`: another binary takes over while everything goes on.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::terminal::write_out;
+use super::{Context, Error, Manner, human};
+use crate::wire::info::Upgraded;
+
+/// Put a new version of preforkd in charge, while runs, workers, clients and logs go on
+///
+/// The new program takes everything over, and only when it has, the old one leaves; if it cannot, the old one
+/// carries on and the reason is told. Without --binary it is the program that now has the name
+/// that the daemon was started by.
+#[derive(Debug, Args)]
+pub struct Upgrade {
+    /// The new program
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
+
+    /// Only ask that program whether it could take over: all but the last step is done
+    #[arg(long, value_name = "PATH", conflicts_with = "binary")]
+    check: Option<Option<PathBuf>>,
+}
+
+#[derive(Serialize)]
+struct Request {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    binary: Option<String>,
+    check: bool,
+}
+
+impl Upgrade {
+    pub(super) fn execute(self, context: &Context) -> Result<u8, Error> {
+        let check = self.check.is_some();
+        let named = self.binary.or(self.check.flatten());
+        let binary = named.map(absolute).transpose()?;
+        let mut client = context.client()?;
+        let answer = client.call("upgrade", &Request { binary, check }, Manner::CHANGE)?;
+        if context.json {
+            write_out(format!("{}\n", answer.result))?;
+            return Ok(0);
+        }
+        let done: Upgraded = answer.read()?;
+        let took = human::span(Duration::from_millis(done.total_ms));
+        write_out(match (done.version, done.pause_us) {
+            (Some(version), Some(pause)) => format!(
+                "preforkd {} → {version}, master {} (nobody was served for {}; {took} in all)\n",
+                done.former_version,
+                done.master_pid,
+                human::span(Duration::from_micros(pause)),
+            ),
+            _ => format!("it could take over from preforkd {} ({took}); nothing has changed\n", done.former_version),
+        })?;
+        Ok(0)
+    }
+}
+
+fn absolute(path: PathBuf) -> Result<String, Error> {
+    let path = std::path::absolute(&path)
+        .map_err(|e| Error::Usage(format!("{}: cannot make the path absolute: {e}", path.display())))?;
+    path.into_os_string().into_string().map_err(|path| Error::Usage(format!("{}: is not UTF-8", path.display())))
+}
