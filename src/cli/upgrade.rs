@@ -21,9 +21,13 @@ pub struct Upgrade {
     #[arg(long, value_name = "PATH")]
     binary: Option<PathBuf>,
 
-    /// Only ask that program whether it could take over: all but the last step is done
-    #[arg(long, value_name = "PATH", conflicts_with = "binary")]
-    check: Option<Option<PathBuf>>,
+    /// The same
+    #[arg(value_name = "PATH", conflicts_with = "binary")]
+    path: Option<PathBuf>,
+
+    /// Only ask it whether it could take over: all but the last step is done
+    #[arg(long)]
+    check: bool,
 }
 
 #[derive(Serialize)]
@@ -35,9 +39,8 @@ struct Request {
 
 impl Upgrade {
     pub(super) fn execute(self, context: &Context) -> Result<u8, Error> {
-        let check = self.check.is_some();
-        let named = self.binary.or(self.check.flatten());
-        let binary = named.map(absolute).transpose()?;
+        let check = self.check;
+        let binary = self.binary.or(self.path).map(absolute).transpose()?;
         let mut client = context.client()?;
         let answer = client.call("upgrade", &Request { binary, check }, Manner::CHANGE)?;
         if context.json {

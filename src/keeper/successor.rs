@@ -44,7 +44,7 @@ impl Keeper<'_> {
 
     fn start_successor(&mut self, binary: OsString, fds: &[OwnedFd]) -> Result<(), String> {
         let [handover, stderr] = fds else { return Err("its channel did not come along".to_owned()) };
-        if self.successor.is_some() || self.leaving.is_some() {
+        if self.successor.is_some() {
             return Err("another one is being started".to_owned());
         }
         let own = io::stderr();
@@ -78,6 +78,10 @@ impl Keeper<'_> {
                 &[],
                 false,
             );
+        }
+        if let Some((_, handle, _)) = self.leaving.take() {
+            // Two masters ago. Its exit goes into the ring, where nobody knows it.
+            let _ = handle.send(SIGKILL);
         }
         self.leaving = Some((old.pid, old.handle, monotonic_ns() + LAST_WORDS.as_nanos() as u64));
         Ok(())

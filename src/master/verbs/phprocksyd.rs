@@ -62,7 +62,11 @@ pub(in super::super) fn obey(master: &mut Master, asker: Asker, command: Command
                 },
             }
         }
-        Command::Restart => say(master, asker, "Not available in this version"),
+        Command::Restart => {
+            if let Err((Some(asker), error)) = master.begin_upgrade(Some(asker), None, false) {
+                master.refuse(asker, &error);
+            }
+        }
         Command::Stop => {
             no_answer(master, asker);
             master.close_after_answers(connection);

@@ -12,4 +12,5 @@ mod limits;
 pub mod masters;
 mod pids;
 mod trees;
+mod upgrades;
 mod zygotes;
