@@ -204,7 +204,7 @@ impl Master {
                     }
                     Some(Source::Capture(_)) => self.read_capture(token),
                     Some(Source::List) => self.list_saved(),
-                    Some(Source::Notify) => self.notified(),
+                    Some(Source::Notify) => self.apps.notify_due = true,
                     Some(Source::Node(_)) => self.node_says(token),
                     Some(Source::Probe(_)) => self.probe_event(token),
                     Some(Source::Log(_)) => self.read_log(token, event.is_read_closed()),
@@ -225,6 +225,7 @@ impl Master {
                 self.resume_client(token);
             }
             self.lines_matched();
+            self.notified(count < EVENTS);
             // What was said is on record before the end of who said it.
             self.flush_journal();
             self.exits(if count < EVENTS { before.max(announced) } else { announced });
@@ -244,6 +245,7 @@ impl Master {
             && replies
             && self.again_captures.is_empty()
             && self.again_clients.is_empty()
+            && self.apps.early_ready.is_empty()
             && !self.logs.has_more())
     }
 

@@ -80,6 +80,10 @@ pub(super) struct Apps {
     pub rollouts: Vec<reloading::Rollout>,
     /// Where processes say that they are ready, once one of them needs it.
     pub notify: Option<NotifySocket>,
+    /// Something may lie in it.
+    pub notify_due: bool,
+    /// Processes that have said so and are nobody's yet.
+    pub early_ready: Vec<u32>,
     /// Whoever waits for an answer.
     pub pending: Vec<Pending>,
 }
@@ -171,6 +175,8 @@ impl Apps {
             former_channels: Vec::new(),
             rollouts: Vec::new(),
             notify: None,
+            notify_due: false,
+            early_ready: Vec::new(),
             list,
             pending: Vec::new(),
         }

@@ -26,6 +26,8 @@ use crate::wire::control::ToKeeper;
 const AGAIN: Duration = Duration::from_millis(50);
 /// How far up a sender's ancestors are looked at for a worker's process.
 const ANCESTORS: usize = 8;
+/// How many that are not known yet are looked for once more.
+const MOST_EARLY: usize = 1024;
 /// What of an answer has to be read to know its status.
 const STATUS_LINE: usize = 12;
 
@@ -149,22 +151,39 @@ impl Master {
         Ok(())
     }
 
-    /// Somebody says something to it.
-    pub(in super::super) fn notified(&mut self) {
-        loop {
+    /// Reads what has been said to it. `all`: this turn has had every event that there was.
+    ///
+    /// A pool's child says that it has started on its zygote's channel and that it is ready here. Both may come together,
+    /// so this is for the end of a turn, and whoever is not known yet is looked for once more at the end of the next.
+    pub(in super::super) fn notified(&mut self, all: bool) {
+        for pid in std::mem::take(&mut self.apps.early_ready) {
+            if !self.says_ready(pid) && !all {
+                self.apps.early_ready.push(pid);
+            }
+        }
+        while self.apps.notify_due {
             let Some(socket) = &self.apps.notify else { return };
             match socket.receive() {
                 Ok(Some((pid, text))) => {
-                    if text.lines().any(|line| line == "READY=1")
-                        && let Some(slot) = self.slot_of_descendant(pid)
-                    {
-                        self.process_ready(slot);
+                    let ready = text.lines().any(|line| line == "READY=1");
+                    if ready && !self.says_ready(pid) && self.apps.early_ready.len() < MOST_EARLY {
+                        self.apps.early_ready.push(pid);
                     }
                 }
-                Ok(None) => return,
-                Err(e) => return warn!(self.log, "reading what a worker says"; "error" => %e),
+                Ok(None) => self.apps.notify_due = false,
+                Err(e) => {
+                    self.apps.notify_due = false;
+                    warn!(self.log, "reading what a worker says"; "error" => %e);
+                }
             }
         }
+    }
+
+    /// False: it is no process of a worker's, or not known to be one yet.
+    fn says_ready(&mut self, pid: u32) -> bool {
+        let Some(slot) = self.slot_of_descendant(pid) else { return false };
+        self.process_ready(slot);
+        true
     }
 
     /// The worker's process that this is, or descends from.
