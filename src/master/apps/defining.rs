@@ -1,6 +1,6 @@
 //! Apps that come, change and go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use slog::info;
@@ -128,10 +128,11 @@ impl Master {
         self.apps.watching.stale = true;
         let name = app.name.clone();
         let policy = Policy::of(&app);
-        let wanted = count(&app, processors());
+        let (wanted, autostart) = (count(&app, processors()), app.autostart);
+        let mut former = self.apps.ids_of(&name);
+        former.retain(|id| self.apps.workers.get(id).is_some_and(|w| !w.doomed));
         let Some(old) = self.apps.entries.get_mut(&name) else {
             info!(self.log, "an app has been added"; "app" => &name, "instances" => wanted);
-            let autostart = app.autostart;
             let entry = Entry { app: Rc::new(app), policy, env: Rc::clone(env), sockets: Vec::new() };
             self.apps.entries.insert(name.clone(), entry);
             for id in self.set_instances(&name, wanted) {
@@ -142,9 +143,11 @@ impl Master {
             return;
         };
         let keys = app.differs(&old.app);
+        // It is being removed, and is to be there again.
+        let anew = former.is_empty();
         // Another number of instances touches none of those that stay.
         let changed = keys.iter().any(|key| key != "instances");
-        if update_env {
+        if update_env || anew {
             old.env = Rc::clone(env);
         }
         if !keys.is_empty() {
@@ -153,11 +156,10 @@ impl Master {
             old.policy = policy;
             self.close_sockets(&name, &defined);
         }
-        let former = self.apps.ids_of(&name);
-        if !keys.is_empty() {
+        if !keys.is_empty() || anew {
             let up = former.iter().any(|id| self.apps.workers.get(id).is_some_and(|w| w.life.wanted()));
             for id in self.set_instances(&name, wanted) {
-                if up || start {
+                if if anew { autostart } else { up || start } {
                     self.tell_worker(id, Event::Start);
                 }
             }
@@ -175,17 +177,22 @@ impl Master {
     /// So many instances; gives the new ones. Those with the highest numbers go first.
     pub(in super::super) fn set_instances(&mut self, name: &str, wanted: u32) -> Vec<u32> {
         let ids = self.apps.ids_of(name);
-        let staying: Vec<u32> =
-            ids.into_iter().filter(|id| self.apps.workers.get(id).is_some_and(|w| !w.doomed)).collect();
+        let (staying, going): (Vec<u32>, Vec<u32>) =
+            ids.into_iter().partition(|id| self.apps.workers.get(id).is_some_and(|w| !w.doomed));
         for id in staying.iter().skip(wanted as usize) {
             self.doom_worker(*id);
         }
+        // One that is still stopping has its pid file and log pipes to its end: whoever gets its number starts after it.
+        let number = |id: &u32| Some((self.apps.workers.get(id)?.instance, *id));
+        let going: HashMap<u32, u32> = going.iter().filter_map(number).collect();
         let taken: Vec<u32> = staying.iter().filter_map(|id| self.apps.workers.get(id)).map(|w| w.instance).collect();
         let mut new = Vec::new();
         for number in free_numbers(taken, (wanted as usize).saturating_sub(staying.len())) {
             let id = self.apps.next_id;
             self.apps.next_id += 1;
-            self.apps.workers.insert(id, Worker::new(name.into(), number, Life::new()));
+            let mut worker = Worker::new(name.into(), number, Life::new());
+            worker.after = going.get(&number).copied();
+            self.apps.workers.insert(id, worker);
             new.push(id);
         }
         new
@@ -206,6 +213,9 @@ impl Master {
             pending.gone.extend(info.clone());
         }
         let Some(worker) = self.apps.workers.remove(&id) else { return };
+        let waits = |held: &u32| self.apps.workers.get(held).is_some_and(|next| next.after == Some(id));
+        let next = self.apps.held.extract_if(.., |held| waits(held));
+        next.for_each(|id| self.apps.starts.push(id));
         self.timers.cancel(worker.timer);
         self.close_worker_streams(&worker);
         self.forget_worker(id);
@@ -248,8 +258,7 @@ impl Master {
         let ids: Vec<u32> = self.apps.ids_of(name);
         let (going, staying): (Vec<u32>, Vec<u32>) =
             ids.into_iter().partition(|id| self.apps.workers.get(id).is_some_and(|w| w.doomed));
-        let until = if going.is_empty() { Until::Up } else { Until::Down };
-        let ids = if going.is_empty() { staying } else { going };
+        let (ids, until) = if wanted < now { (going, Until::Down) } else { (staying, Until::Up) };
         self.answer_when(asker, ids, until);
     }
 

@@ -126,6 +126,8 @@ pub(super) struct Worker {
     pub revive: bool,
     /// To be forgotten once it has stopped.
     pub doomed: bool,
+    /// The worker that had its number before; it has to be gone first.
+    pub after: Option<u32>,
     timer: Option<Key>,
     shown: WorkerState,
 }
@@ -211,6 +213,7 @@ impl Worker {
             note: None,
             revive: false,
             doomed: false,
+            after: None,
             timer: None,
             shown,
         }
@@ -223,6 +226,9 @@ impl Master {
         let now = monotonic_ns();
         let Some(worker) = self.apps.workers.get_mut(&id) else { return };
         let Some(entry) = self.apps.entries.get(&*worker.app) else { return };
+        if worker.doomed && matches!(event, Event::Start | Event::Restart) {
+            return;
+        }
         let step = worker.life.on(event, now, &entry.policy, rand::random);
         let old = worker.timer.take();
         let wake_at = worker.life.wake_at();

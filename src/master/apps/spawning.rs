@@ -71,12 +71,21 @@ impl Master {
     /// What has to be there before that worker can be started: an app it depends on, its pool.
     pub(super) fn waits_for(&self, id: u32) -> Option<String> {
         let app = &self.apps.entry_of(id)?.app;
+        if self.has_forerunner(id) {
+            return Some("waits for the end of the one that had its number".to_owned());
+        }
         if let Some(missing) = app.depends_on.iter().find(|name| !self.is_up(name)) {
             return Some(format!("waits for \"{missing}\""));
         }
         let index = self.pool_of_worker(id)?;
         let pool = &self.pools[index];
         (pool.current().is_none() && !pool.down).then(|| format!("waits for pool \"{}\"", pool.definition.name))
+    }
+
+    /// Whether the one that had its number is still there.
+    pub(super) fn has_forerunner(&self, id: u32) -> bool {
+        let before = self.apps.workers.get(&id).and_then(|worker| worker.after);
+        before.is_some_and(|before| self.apps.workers.contains_key(&before))
     }
 
     fn hold_worker(&mut self, id: u32, why: String) {

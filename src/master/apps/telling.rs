@@ -180,7 +180,7 @@ impl Master {
             Until::Gone => false,
             Until::Down => worker.slot.is_none() && !matches!(state, WorkerState::Starting | WorkerState::Stopping),
             Until::Up => match state {
-                WorkerState::Starting => worker.waits_for.is_some(),
+                WorkerState::Starting => worker.waits_for.is_some() && !self.has_forerunner(id),
                 WorkerState::Stopping => false,
                 WorkerState::Running => self.apps.entry_of(id).is_none_or(|entry| entry.app.ready == Ready::Started),
                 _ => true,
