@@ -1,9 +1,9 @@
 //! Apps that come, change and go.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
-use slog::info;
+use slog::{error, info};
 
 use super::super::Master;
 use super::super::runs::Asker;
@@ -37,6 +37,8 @@ impl Master {
             self.define_app(app, &env, define.update_env, !define.apply);
             ids.extend(self.apps.ids_of(&name));
         }
+        // They may wait for something else now, or for nothing.
+        self.release_held();
         if define.apply {
             for change in changes.iter().filter(|c| c.change == "removed" && c.kind == "app") {
                 let gone = self.apps.ids_of(&change.name);
@@ -55,6 +57,9 @@ impl Master {
     pub(in super::super) fn define_apps(&mut self, apps: Vec<App>) {
         if apps.is_empty() {
             return;
+        }
+        if let Some(why) = self.circle_with(&apps, false) {
+            return error!(self.log, "the apps of the file, with those of the list, cannot be started"; "why" => why);
         }
         let text = |word: std::ffi::OsString| word.into_string().ok();
         let env: Environment = Rc::new(std::env::vars_os().filter_map(|(k, v)| Some((text(k)?, text(v)?))).collect());
@@ -82,11 +87,24 @@ impl Master {
                 return Err(RpcError::pool_not_found(format!("app \"{}\": there is no pool \"{pool}\"", app.name)));
             }
         }
+        if let Some(why) = self.circle_with(&apps, define.apply) {
+            return Err(RpcError::invalid_params(why));
+        }
         if let Some(pool) = pools.iter().find(|p| self.apps.entries.contains_key(&p.name)) {
             let text = format!("\"{}\" is an app's name already: pools and apps share one name space", pool.name);
             return Err(RpcError::invalid_params(text));
         }
         Ok((apps, pools))
+    }
+
+    /// The circle of `depends_on` that there would be with these apps, of which each would wait for ever. `alone`: all others go.
+    fn circle_with(&self, apps: &[App], alone: bool) -> Option<String> {
+        let new: HashSet<&str> = apps.iter().map(|app| app.name.as_str()).collect();
+        let staying: HashSet<&str> = self.apps.workers.values().filter(|w| !w.doomed).map(|w| &*w.app).collect();
+        let stays = |name: &str| !alone && staying.contains(name) && !new.contains(name);
+        let there = self.apps.entries.values().map(|entry| &*entry.app).filter(|app| stays(&app.name));
+        let all: Vec<&App> = apps.iter().chain(there).collect();
+        processfile::circle(&all).map(|names| processfile::circle_told(&names))
     }
 
     /// What would become different.

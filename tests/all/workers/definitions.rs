@@ -47,6 +47,28 @@ fn apply_touches_only_what_differs() {
 }
 
 #[test]
+fn a_circle_of_dependencies_is_refused_also_when_its_parts_come_one_by_one() {
+    let daemon = Setup::empty().start();
+    let mut client = daemon.client();
+    let on = |name: &str, on: &str| sleeper(name, json!({"depends_on": [on]}));
+    let call = |apps: Value| json!({"apps": apps, "folder": "/", "wait": false});
+    let circle = client.refused("apps.start", call(json!([on("x", "y"), on("y", "x")])));
+    assert!(circle.message.contains("circle: x → y → x"), "{}", circle.message);
+    // The first two wait for one that is still to come.
+    client.ok("apps.start", call(json!([on("a", "b")])));
+    client.ok("apps.start", call(json!([on("b", "c")])));
+    let closing = client.refused("apps.start", call(json!([on("c", "a"), sleeper("free", json!({}))])));
+    assert_eq!(closing.kind, "invalid_params");
+    assert!(closing.message.contains("circle: c → a → b → c"), "{}", closing.message);
+    let names = client.ok("apps.list", json!({}))["workers"].as_array().unwrap().len();
+    assert_eq!(names, 2, "nothing of it has been taken");
+    // What is redefined or removed by the same call is no part of it.
+    client.ok("apps.start", call(json!([sleeper("b", json!({})), on("c", "a")])));
+    super::reaches(&daemon, "c", 0, "running");
+    client.ok("apps.apply", json!({"apps": [on("b", "c")], "folder": "/"}));
+}
+
+#[test]
 fn a_number_is_given_again_when_the_one_that_had_it_is_gone() {
     let script = "trap '' INT; trap 'sleep 1; echo gone >> order; exit 0' TERM; echo begins >> order; while :; do sleep 0.02; done";
     let app = json!({"name": "w", "script": "w.sh", "instances": 2, "stop_signal": "SIGTERM", "kill_timeout": "20s", "pid_file": "w.pid"});
