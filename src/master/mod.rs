@@ -114,6 +114,8 @@ struct Master {
     again_replies: Vec<(usize, u32)>,
     /// Captured output to go on with in the next turn.
     again_captures: Vec<Token>,
+    /// Channels of Node's to go on with in the next turn.
+    again_nodes: Vec<Token>,
     /// Connections to go on with in the next turn.
     again_clients: Vec<Token>,
     connections: usize,
@@ -171,6 +173,7 @@ impl Master {
             let (mut announced, mut count) = (self.table.ring_tail(), 0);
             let clients = std::mem::take(&mut self.again_clients);
             let captures = std::mem::take(&mut self.again_captures);
+            let nodes = std::mem::take(&mut self.again_nodes);
             let logs = self.logs.take_again();
             for (pool, generation) in std::mem::take(&mut self.again_replies) {
                 self.replies(pool, generation);
@@ -218,6 +221,9 @@ impl Master {
             for token in captures {
                 self.read_capture(token);
             }
+            for token in nodes {
+                self.node_says(token);
+            }
             for token in logs {
                 self.read_log(token, true);
             }
@@ -245,7 +251,9 @@ impl Master {
             && replies
             && self.again_captures.is_empty()
             && self.again_clients.is_empty()
+            && self.again_nodes.is_empty()
             && self.apps.early_ready.is_empty()
+            && !self.apps.notify_due
             && !self.logs.has_more())
     }
 

@@ -173,6 +173,7 @@ impl Master {
             again: Vec::new(),
             again_replies: Vec::new(),
             again_captures: Vec::new(),
+            again_nodes: Vec::new(),
             again_clients: Vec::new(),
             connections: 0,
             accept_paused: false,

@@ -622,9 +622,8 @@ fn ready(fields: &Fields, at: &At, report: &mut Report) -> Option<Ready> {
         let url = inner.opt("http", at, report, own("http://IP:PORT/PATH"))?;
         let host = url.strip_prefix("http://").map(|rest| rest.split('/').next().unwrap_or_default());
         if host.is_none_or(str::is_empty) || url.contains(char::is_whitespace) {
-            report.add((node.line, node.column), at, || {
-                format!("expected http://IP:PORT/PATH, found {}", Quoted(&url))
-            });
+            report
+                .add((node.line, node.column), at, || format!("expected http://IP:PORT/PATH, found {}", Quoted(&url)));
             return None;
         }
         let host = host.unwrap_or_default();
