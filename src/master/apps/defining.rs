@@ -9,6 +9,7 @@ use super::super::Master;
 use super::super::runs::Asker;
 use super::{Entry, Environment, Until, Worker};
 use crate::processfile::{self, App, Program};
+use crate::sys::clock::wall_ns;
 use crate::wire::apps::{Applied, Change};
 use crate::wire::request::Define;
 use crate::wire::rpc::RpcError;
@@ -209,6 +210,7 @@ impl Master {
             let id = self.apps.next_id;
             self.apps.next_id += 1;
             let mut worker = Worker::new(name.into(), number, Life::new());
+            worker.added_at = wall_ns();
             worker.after = going.get(&number).copied();
             self.apps.workers.insert(id, worker);
             new.push(id);

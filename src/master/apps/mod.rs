@@ -108,6 +108,8 @@ pub(super) struct Worker {
     pub app: Rc<str>,
     /// Its number among the app's.
     pub instance: u32,
+    /// When it was added, ns of wall time; 0: not known.
+    pub added_at: u64,
     /// What it is told, and what becomes of it.
     pub life: Life,
     /// Its process.
@@ -204,6 +206,7 @@ impl Worker {
         Worker {
             app,
             instance,
+            added_at: 0,
             life,
             slot: None,
             successor: None,
