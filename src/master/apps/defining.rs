@@ -142,12 +142,14 @@ impl Master {
         changes
     }
 
-    /// Adds an app, or gives one that is there another definition. `start`: those that are not up are started, too.
+    /// Adds an app, or gives one that is there another definition. `start`: those that are not up are started, too, but
+    /// for an app that is started by name alone.
     pub(super) fn define_app(&mut self, app: App, env: &Environment, update_env: bool, start: bool) {
         self.apps.watching.stale = true;
         let name = app.name.clone();
         let policy = Policy::of(&app);
         let (wanted, autostart) = (count(&app, processors()), app.autostart);
+        let start = start && autostart;
         let mut former = self.apps.ids_of(&name);
         former.retain(|id| self.apps.workers.get(id).is_some_and(|w| !w.doomed));
         let Some(old) = self.apps.entries.get_mut(&name) else {
@@ -177,8 +179,9 @@ impl Master {
         }
         if !keys.is_empty() || anew {
             let up = former.iter().any(|id| self.apps.workers.get(id).is_some_and(|w| w.life.wanted()));
+            let starts = if anew { autostart } else { up || start };
             for id in self.set_instances(&name, wanted) {
-                if if anew { autostart } else { up || start } {
+                if starts {
                     self.tell_worker(id, Event::Start);
                 }
             }
