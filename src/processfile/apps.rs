@@ -81,7 +81,7 @@ pub(super) const APP_KEYS: Keys = &[
 ];
 
 /// Other ways to write them.
-const ALIASES: &[(&str, &str)] = &[
+pub(super) const ALIASES: &[(&str, &str)] = &[
     ("exec", "script"),
     ("cmd", "script"),
     ("command", "script"),
@@ -103,7 +103,7 @@ const ALIASES: &[(&str, &str)] = &[
 ];
 
 /// What only Node, or pm2's cloud, has a use for.
-const FOREIGN: &[&str] = &[
+pub(super) const FOREIGN: &[&str] = &[
     "exec_mode",
     "source_map_support",
     "disable_source_map_support",
@@ -592,7 +592,7 @@ fn account_or_number(node: &Node, at: &At, report: &mut Report) -> Option<String
     }
 }
 
-const READY_KEYS: Keys = &["notify", "tcp", "http", "log", "after"];
+pub(super) const READY_KEYS: Keys = &["notify", "tcp", "http", "log", "after"];
 
 fn ready(fields: &Fields, at: &At, report: &mut Report) -> Option<Ready> {
     let Some(node) = fields.get("ready") else { return Some(Ready::Started) };
@@ -647,12 +647,12 @@ fn ready(fields: &Fields, at: &At, report: &mut Report) -> Option<Ready> {
 }
 
 /// Nobody waits for a resolver: numbers, and `localhost`.
-fn is_address(text: &str) -> bool {
+pub(super) fn is_address(text: &str) -> bool {
     let port = text.strip_prefix("localhost:");
     port.map_or_else(|| text.parse::<std::net::SocketAddr>().is_ok(), |port| port.parse::<u16>().is_ok())
 }
 
-const LISTEN_KEYS: Keys = &["name", "address"];
+pub(super) const LISTEN_KEYS: Keys = &["name", "address"];
 
 fn listen(node: &Node, at: &At, report: &mut Report, app: &str, base: &Path) -> Option<Vec<Listen>> {
     let items = match &node.value {
