@@ -29,7 +29,10 @@ fn text(terminal: &Terminal, info: &info::Info) -> String {
     let mut block = Block { terminal, out: String::new() };
     let milliseconds = |ms| human::span(Duration::from_millis(ms));
     block.line("version", &info.version);
-    block.line("keeper", &format!("pid {}", info.keeper_pid));
+    match &info.warning {
+        None => block.line("keeper", &format!("pid {}", info.keeper_pid)),
+        Some(warning) => block.line("keeper", &format!("dead! {warning}")),
+    }
     block.line("master", &format!("pid {}", info.master_pid));
     block.line("up", &milliseconds(info.uptime_ms));
     block.line("dir", &info.dir);

@@ -37,6 +37,10 @@ pub struct Serve {
     #[arg(long)]
     no_tcp: bool,
 
+    /// Take over from a daemon whose keeper has died: its master, runs and workers go on
+    #[arg(long)]
+    adopt: bool,
+
     /// File with the tokens that TCP clients may show
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -89,6 +93,7 @@ impl Serve {
             dirs: context.dirs()?,
             listen,
             no_tcp: self.no_tcp,
+            adopt: self.adopt,
             token_file: self.token_file.map(absolute).transpose()?,
             log_format: self.log_format,
             log_level: self.log_level,

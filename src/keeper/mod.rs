@@ -4,6 +4,7 @@
 //! reaps, and starts a new master when the master dies. It parses no request, reads no process file and has one
 //! thread; it fits on a few screens, so that it has no reason to crash. Nothing else may enter this folder.
 
+mod adopting;
 mod reaper;
 mod store;
 mod successor;
@@ -59,6 +60,12 @@ pub enum KeeperError {
         /// The first one's pid, where it could be read.
         pid: Option<u32>,
     },
+    /// The one that serves it has lost its keeper.
+    #[error("the daemon on {dir} has lost its keeper, and its master still serves: take over with `preforkd serve --adopt` and the same arguments")]
+    Orphaned {
+        /// The directory.
+        dir: String,
+    },
     /// A system call failed.
     #[error("{doing}: {source}")]
     System {
@@ -79,6 +86,8 @@ struct Master {
     control: Option<OwnedFd>,
     started_at: u64,
     quit: Option<u8>,
+    /// Of a former keeper's: its end is that of the channel.
+    fostered: bool,
 }
 
 struct Keeper<'a> {
@@ -95,6 +104,8 @@ struct Keeper<'a> {
     leaving: Option<(u32, PidFd, u64)>,
     /// The program that masters are; None: ours.
     binary: Option<OsString>,
+    /// Some of those who are looked after are not our children.
+    strangers: bool,
     /// A master has been ready: from now on another one follows when it dies.
     served: bool,
     short_lives: u32,
@@ -116,21 +127,25 @@ pub fn serve(options: &ServeOptions) -> Result<u8, KeeperError> {
         files::private_dir(dir).map_err(system("preparing the directory"))?;
     }
     files::private_dir(&options.dirs.logs()).map_err(system("preparing the directory of logs"))?;
-    let lock = DirLock::take(&options.dirs.lock()).map_err(|e| match e {
-        LockError::Held(pid) => KeeperError::AlreadyRunning { dir: options.dirs.runtime.display().to_string(), pid },
-        LockError::Io(source) => KeeperError::System { doing: "locking the directory".into(), source },
-    })?;
+    let (lock, fostered) = match DirLock::take(&options.dirs.lock()) {
+        Ok(lock) => (Some(lock), None),
+        Err(LockError::Held(pid)) => (None, Some(adopting::find(options, pid)?)),
+        Err(LockError::Io(source)) => return Err(KeeperError::System { doing: "locking the directory".into(), source }),
+    };
     process::keep_inherited_to_ourselves().map_err(system("marking inherited descriptors close-on-exec"))?;
     process::become_subreaper().map_err(system("becoming the subreaper"))?;
     process::raise_open_files().map_err(system("raising the limit of open files"))?;
     let signals = Signals::take(&[SIGHUP, SIGINT, SIGUSR1, SIGUSR2, SIGTERM, SIGCHLD]).map_err(system("blocking signals"))?;
-    let table = Table::open(&options.dirs.table(), true).map_err(system("opening the shared table"))?;
+    // Whoever is adopted goes on reading the ring where it was.
+    let table = Table::open(&options.dirs.table(), fostered.is_none()).map_err(system("opening the shared table"))?;
     table.set_keeper(std::process::id());
     let wake = EventFd::new().map_err(system("making an eventfd"))?;
     let mut store = Store::default();
     let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map_err(system("copying a descriptor"));
     store.put("wake".into(), copy(wake.as_fd())?);
-    store.put("lock".into(), copy(lock.file().as_fd())?);
+    if let Some(lock) = &lock {
+        store.put("lock".into(), copy(lock.file().as_fd())?);
+    }
     if let Some(text) = &options.evaluated {
         let file = memfd::sealed("process-file", text.as_bytes()).map_err(system("keeping the process file"))?;
         store.put("file".into(), file);
@@ -147,13 +162,17 @@ pub fn serve(options: &ServeOptions) -> Result<u8, KeeperError> {
         successor: None,
         leaving: None,
         binary: None,
+        strangers: false,
         served: false,
         short_lives: 0,
         restart_at: None,
         end_master_at: None,
         stop_by: None,
     };
-    keeper.start_master()?;
+    match fostered {
+        Some(master) => keeper.foster(master).map_err(system("taking over from the keeper that has died"))?,
+        None => keeper.start_master()?,
+    }
     let code = keeper.run().map_err(system("waiting for events"))?;
     keeper.end_everybody();
     // A socket left behind would only tell clients that nobody listens in a more confusing way.
@@ -247,7 +266,7 @@ impl Keeper<'_> {
         self.reaper.drained();
         // The binary we are, even when its file has been replaced or removed meanwhile.
         let program = self.binary.clone().unwrap_or_else(|| "/proc/self/exe".into());
-        let why = if self.served { "restart" } else { "" };
+        let why = if self.served { self.why("restart") } else { String::new() };
         let master = match self.spawn_master(program, &[]) {
             Err(e) if self.binary.take().is_some() => {
                 self.say(&format!("{e}; going back to the program that this daemon was started with"));
@@ -255,7 +274,7 @@ impl Keeper<'_> {
             }
             spawned => spawned?,
         };
-        if let Err(e) = self.hand_kept(&master, why) {
+        if let Err(e) = self.hand_kept(&master, &why) {
             // It would wait for the rest for ever; its exit brings the next one, after a pause.
             self.say(&format!("handing the kept descriptors to the master: {e}"));
             let _ = master.handle.send(SIGKILL);
@@ -283,7 +302,7 @@ impl Keeper<'_> {
         let mut fds = vec![(theirs.as_fd(), control::MASTER_FD)];
         fds.extend_from_slice(more);
         let (pid, handle) = spawn(&Program { argv, env, fds, ..Program::default() })?;
-        Ok(Master { pid, handle, control: Some(ours), started_at: monotonic_ns(), quit: None })
+        Ok(Master { pid, handle, control: Some(ours), started_at: monotonic_ns(), quit: None, fostered: false })
     }
 
     /// Hands everything that is kept to a master, and why it is to begin.
@@ -299,7 +318,7 @@ impl Keeper<'_> {
         let Some(master) = &mut self.master else { return };
         let mut batch = seqpacket::Batch::new(16, control::MAX);
         let (mut stopping, mut first) = (false, false);
-        let mut upgrade = None;
+        let (mut upgrade, mut lost) = (None, None);
         while let Some(control) = &master.control {
             let received = match batch.receive(control.as_fd()) {
                 Ok(received) => received,
@@ -320,7 +339,17 @@ impl Keeper<'_> {
                     continue;
                 }
                 match (ToKeeper::decode(bytes), extra.fds.pop()) {
-                    (Some(ToKeeper::Store(name)), Some(fd)) => self.store.put(name, fd),
+                    (Some(ToKeeper::Store(name)), Some(fd)) => {
+                        if master.fostered && name == "wake" {
+                            // What it waits for, and its successors will.
+                            match fd.try_clone() {
+                                Ok(wake) => self.wake = EventFd::from(wake),
+                                Err(e) => drop(writeln!(io::stderr(), "preforkd: keeper: copying a descriptor: {e}")),
+                            }
+                        }
+                        self.store.put(name, fd);
+                    }
+                    (Some(ToKeeper::Strangers), _) => self.strangers = true,
                     (Some(ToKeeper::Drop(name)), _) => self.store.remove(&name),
                     (Some(ToKeeper::Ready), _) => first |= !std::mem::replace(&mut self.served, true),
                     (Some(ToKeeper::Drained), _) => self.reaper.drained(),
@@ -333,13 +362,23 @@ impl Keeper<'_> {
                 // It closes this only by ending; that it has something to say on the way takes it a moment.
                 master.control = None;
                 self.end_master_at = Some(monotonic_ns() + LAST_WORDS.as_nanos() as u64);
+                if master.fostered {
+                    lost = Some(master.pid);
+                }
             }
             if !received.more {
                 break;
             }
         }
+        if let Some(pid) = lost {
+            self.lost_foster(pid);
+        }
         if first {
             self.tell_manager();
+            if self.master.as_ref().is_some_and(|master| master.fostered) {
+                // Its successor will be our own child.
+                self.tell(&ToMaster::Upgrade);
+            }
         }
         if let Some((step, fds)) = upgrade {
             self.upgrade(step, fds);

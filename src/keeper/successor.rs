@@ -19,6 +19,11 @@ pub struct Successor {
 }
 
 impl Keeper<'_> {
+    /// What a master is to begin for.
+    pub(super) fn why(&self, what: &str) -> String {
+        format!("{what}{}", if self.strangers { " strangers" } else { "" })
+    }
+
     /// All that are or were masters.
     pub(super) fn masters(&self) -> Masters {
         let leaving = self.leaving.as_ref().map(|(pid, ..)| *pid);
@@ -30,7 +35,7 @@ impl Keeper<'_> {
         let done = match step {
             ToKeeper::Upgrade(path) => self.start_successor(path.into(), &fds),
             ToKeeper::Frozen => match &self.successor {
-                Some(successor) => self.hand_kept(&successor.master, "upgrade").map_err(|e| e.to_string()),
+                Some(successor) => self.hand_kept(&successor.master, &self.why("upgrade")).map_err(|e| e.to_string()),
                 None => Err("it has died".to_owned()),
             },
             ToKeeper::Commit => self.commit(),
@@ -115,8 +120,11 @@ impl Keeper<'_> {
         if let Some((_, handle, at)) = &mut self.leaving
             && *at <= now
         {
-            let _ = handle.send(SIGKILL); // dead already is as good
             *at = now + LAST_WORDS.as_nanos() as u64;
+            if handle.send(SIGKILL).is_err() {
+                // It has gone, and was not our child.
+                self.leaving = None;
+            }
         }
     }
 

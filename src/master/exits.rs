@@ -88,6 +88,11 @@ impl Master {
 
     /// A run has ended, in this way.
     pub(super) fn complete(&mut self, slot: u32, exit: &ExitEntry) {
+        self.complete_as(slot, exit, State::Exited);
+    }
+
+    /// The same; `state` is `unknown` where nobody saw how.
+    pub(super) fn complete_as(&mut self, slot: u32, exit: &ExitEntry, state: State) {
         let Some(live) = self.runs.live(slot) else { return };
         let captures = std::mem::take(&mut live.captures);
         let (pool, generation, timer) = (live.pool, live.generation, live.timer.take());
@@ -107,7 +112,10 @@ impl Master {
         if let (Some(live), Some(out), Some(error)) = (self.runs.live(slot), texts.next(), texts.next()) {
             (live.extra.stdout, live.extra.stderr) = (Some(out), Some(error));
         }
-        self.table.set_exited(slot, exit);
+        match state {
+            State::Unknown => self.table.set_without_exit(slot, state, exit.at),
+            _ => self.table.set_exited(slot, exit),
+        }
         if let Some(index) = pool {
             if worker.is_none() {
                 self.pools[index].admission.end();

@@ -65,7 +65,8 @@ impl Master {
             clients.push((token, &**connection));
         }
         let clients = clients.into_iter().map(|(token, c)| self.client(token, c, &mut luggage)).collect();
-        let pools = self.pools.iter().map(|pool| hand_pool(pool, &mut luggage)).collect();
+        // Zygotes whose children would not be the keeper's are loaded anew.
+        let pools = self.pools.iter().filter(|_| !self.fostered).map(|pool| hand_pool(pool, &mut luggage)).collect();
         let runs = self.runs.alive().map(|(slot, live)| hand_run(slot, live, &mut luggage)).collect();
         let state = State {
             daemon: self.hand_daemon(upgrade, &luggage),

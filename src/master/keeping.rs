@@ -50,10 +50,14 @@ impl Master {
         }
     }
 
-    /// Without a keeper nobody learns how anything ends. Until a daemon can adopt what is left, ending it is the only thing
-    /// that leaves no process unwatched; whatever cannot be known is `unknown` at the next start.
+    /// Without a keeper nobody is the parent of what is started. A daemon that is ending anyway ends; else see
+    /// [`super::orphaned`]. False: we are to leave.
     pub(super) fn keeper_gone(&mut self) -> bool {
-        crit!(self.log, "the keeper has died: ending everything; how running runs end cannot be known any more");
+        if !self.stopping() {
+            self.orphaned_now();
+            return true;
+        }
+        crit!(self.log, "the keeper has died during the shutdown: ending everything at once");
         self.signal_all(9);
         self.kill_all_leftovers();
         for pool in &self.pools {
@@ -66,7 +70,9 @@ impl Master {
     }
 
     pub(super) fn tell_keeper(&self, message: &ToKeeper, fd: Option<BorrowedFd<'_>>) {
-        keep(&self.keeper, message, fd, &self.log);
+        if !self.orphaned {
+            keep(&self.keeper, message, fd, &self.log);
+        }
     }
 }
 

@@ -21,6 +21,7 @@ mod listeners;
 mod logging;
 mod logs;
 mod lost;
+mod orphaned;
 mod record;
 mod recovery;
 mod replies;
@@ -89,6 +90,14 @@ struct Master {
     default_pool: Option<usize>,
     journal: Journal,
     keeper: OwnedFd,
+    /// The keeper has died.
+    orphaned: bool,
+    /// The keeper is not our parent, so that nothing may be started.
+    fostered: bool,
+    /// Of the directory. Held for as long as we live: a second daemon must not start beside a master whose keeper has gone.
+    lock: OwnedFd,
+    /// The process file's pools, as they were when the daemon began.
+    definitions: Option<OwnedFd>,
     wake: EventFd,
     listeners: Vec<listeners::Listener>,
     gate: gate::Gate,
@@ -222,6 +231,8 @@ impl Master {
                     Some(Source::Log(_)) => self.read_log(token, event.is_read_closed()),
                     Some(Source::Watch) => self.files_changed(),
                     Some(Source::Successor) => self.successor_says(),
+                    Some(Source::Adoption(_)) => self.adopted(token),
+                    Some(Source::Process { .. }) => self.process_died(token),
                     None => {}
                 }
             }
@@ -321,6 +332,7 @@ impl Master {
             Timer::Memory => self.measure(),
             Timer::Watch(number) => self.watch_over(number),
             Timer::Upgrade => self.upgrade_late(),
+            Timer::AskHow { slot, seq, since } => self.ask_how(slot, seq, since),
             // Only to wake us: starts are looked at in each turn.
             Timer::Workers => {}
         }
@@ -337,7 +349,7 @@ impl Master {
     /// As many idle children as wanted, asked for when nobody waits for anything else.
     fn refill(&mut self, index: usize) {
         let pool = &mut self.pools[index];
-        if self.phase.is_some() || pool.current().is_none() || pool.no_forks_until.is_some() {
+        if self.phase.is_some() || self.fostered || pool.current().is_none() || pool.no_forks_until.is_some() {
             return;
         }
         if let Err(e) = pool.refill(monotonic_ns(), || rand::rng().random()) {

@@ -98,7 +98,7 @@ impl Master {
         self.take_preload_timers();
         let mut rows: Vec<Record> = (0..self.table.slots_used()).filter_map(|slot| self.table.record(slot)).collect();
         rows.sort_by_key(|r| (r.queued_at, r.slot));
-        let (mut living, mut ended) = (0, 0);
+        let (mut living, mut ended, mut survivors) = (0, 0, Vec::new());
         let used: std::collections::HashSet<u32> = rows.iter().map(|r| r.slot).collect();
         self.runs.reserve(&used);
         let last = self.table.slots_used();
@@ -112,9 +112,13 @@ impl Master {
                 self.runs.insert_ended(row.slot, &row.id, pool, left.extras.remove(&row.id), monotonic_ns());
             } else {
                 living += 1;
-                self.recover_row(&row, restart, &mut left);
+                // Without their keeper and their master they may still be alive.
+                let survivor = if restart { None } else { Master::survivor(&row) };
+                survivors.extend(survivor.is_some().then_some(row.slot));
+                self.recover_row(&row, restart || survivor.is_some(), &mut left);
             }
         }
+        self.adopt_survivors(&survivors);
         self.keep_over();
         if living + ended > 0 {
             info!(self.log, "took over"; "living" => living, "ended" => ended);

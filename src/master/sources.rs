@@ -1,6 +1,8 @@
 //! What an event may come from. A token is an index and a generation, so that an event that was fetched
 //! before its source went can never reach the next user of the place.
 
+use std::os::fd::OwnedFd;
+
 use mio::Token;
 use slab::Slab;
 
@@ -34,6 +36,10 @@ pub enum Source {
     List,
     /// What is to be the master speaks.
     Successor,
+    /// Another keeper may come.
+    Adoption(OwnedFd),
+    /// A process whose parent the keeper is not.
+    Process { slot: u32, seq: u64 },
     /// A run's captured output.
     Capture(Box<Capture>),
     /// The output of a pool or worker.

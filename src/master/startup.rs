@@ -83,8 +83,10 @@ pub(super) fn reserve() -> Option<File> {
 /// What the keeper hands over.
 struct Kept {
     stored: Vec<(String, OwnedFd)>,
-    /// The same keeper has had a master before: its children are the table's.
+    /// There was a master before, and its processes are alive.
     restart: bool,
+    /// Not all of them are the keeper's children.
+    strangers: bool,
 }
 
 /// Everything that the keeper keeps, and what for.
@@ -94,7 +96,10 @@ fn kept(keeper: &OwnedFd) -> io::Result<Kept> {
     loop {
         match hear(keeper, &mut buffer)? {
             (Some(ToMaster::Stored(name)), Some(fd)) => stored.push((name, fd)),
-            (Some(ToMaster::Begin(why)), _) => return Ok(Kept { stored, restart: !why.is_empty() }),
+            (Some(ToMaster::Begin(why)), _) => {
+                let strangers = why.ends_with("strangers");
+                return Ok(Kept { stored, restart: !why.is_empty(), strangers });
+            }
             _ => {}
         }
     }
@@ -146,7 +151,7 @@ fn succeed(keeper: &OwnedFd, options: &ServeOptions) -> Result<(Kept, Handed), M
 /// What a successor may have written to stderr before it serves, in bytes.
 const SAID_MAX: usize = 1 << 20;
 /// The pools of the process file, as they were when the daemon began, in the keeper's store.
-const DEFINITIONS: &str = "definitions";
+pub(super) const DEFINITIONS: &str = "definitions";
 
 /// The pools of the process file: of the daemon's first master those that are in it now, else those that were in it then. A
 /// file that is being edited, or is broken, must not decide over what runs when a master dies.
@@ -175,7 +180,7 @@ impl Master {
         signals::ignore(&[SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ]);
         let keeper = process::inherited(control::MASTER_FD).map_err(system("hearing from the keeper"))?;
         let successor = std::env::var_os(control::SUCCESSOR_ENV).is_some();
-        let (Kept { stored, restart }, handed) = match successor {
+        let (Kept { stored, restart, strangers }, handed) = match successor {
             true => succeed(&keeper, options)?,
             false => (kept(&keeper).map_err(system("hearing from the keeper"))?, Handed::default()),
         };
@@ -193,26 +198,28 @@ impl Master {
         }
         let poll = Poll::new().map_err(system("making an epoll instance"))?;
         let mut listeners = Vec::new();
-        let (mut wake, mut known, mut evaluated, mut others) = (None, None, None, Vec::new());
+        let (mut wake, mut lock, mut known, mut evaluated, mut others) = (None, None, None, None, Vec::new());
         for (name, fd) in stored {
             match name.as_str() {
                 "wake" => wake = Some(EventFd::from(fd)),
                 DEFINITIONS => known = Some(fd),
                 "file" => evaluated = Some(fd),
-                // Held for as long as we live: a second daemon must not start beside a master whose keeper has gone.
-                "lock" => drop(Box::leak(Box::new(fd))),
+                "lock" => lock = Some(fd),
                 _ if name == "unix" || name.starts_with("tcp/") => listeners.extend(Listener::stored(&name, fd)),
                 _ => others.push((name, fd)),
             }
         }
         let wake: EventFd = wake.ok_or_else(|| system("hearing from the keeper")(io::ErrorKind::NotFound.into()))?;
         wake.take();
+        let lock = lock.ok_or_else(|| system("hearing from the keeper")(io::ErrorKind::NotFound.into()))?;
+        let mut kept_definitions = known.as_ref().map(OwnedFd::try_clone).transpose().map_err(system("copying a descriptor"))?;
         let (definitions, apps) = definitions(options, known, evaluated)?;
         if !restart {
             let all: Vec<serde_json::Value> = definitions.iter().map(processfile::Pool::to_json).collect();
             let text = serde_json::json!({ "pools": all }).to_string();
             let file = memfd::sealed(DEFINITIONS, text.as_bytes()).map_err(system("keeping the pools"))?;
             super::keeping::keep(&keeper, &ToKeeper::Store(DEFINITIONS.into()), Some(file.as_fd()), &log);
+            kept_definitions = Some(file);
         }
         let (pools, default_pool) = pools(definitions)?;
         if listeners.is_empty() {
@@ -237,6 +244,10 @@ impl Master {
             default_pool,
             journal,
             keeper,
+            orphaned: false,
+            fostered: false,
+            lock,
+            definitions: kept_definitions,
             wake,
             listeners,
             gate,
@@ -278,6 +289,9 @@ impl Master {
         };
         master.watch().map_err(system("watching the sockets"))?;
         master.recover(restart, records, others);
+        if strangers {
+            master.watch_strangers();
+        }
         master.recover_trees();
         for index in 0..master.pools.len() {
             let name = master.pools[index].definition.name.clone();

@@ -108,6 +108,12 @@ impl Master {
         self.flush_journal();
         self.flush_all();
         self.tell_keeper(&ToKeeper::Quit(0), None);
+        if self.orphaned {
+            // Else the keeper's to remove.
+            for path in [self.options.dirs.socket(), self.options.dirs.adopt()] {
+                let _ = std::fs::remove_file(path);
+            }
+        }
         info!(self.log, "shut down");
     }
 }

@@ -54,6 +54,8 @@ pub enum Timer {
     Workers,
     /// A successor has had its time.
     Upgrade,
+    /// A dead process is asked how it ended, since this time, ns monotonic.
+    AskHow { slot: u32, seq: u64, since: u64 },
 }
 
 /// Names a timer, to cancel it.

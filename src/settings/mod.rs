@@ -32,6 +32,11 @@ impl Dirs {
         self.runtime.join("notify")
     }
 
+    /// Where a master without a keeper waits for another one.
+    pub fn adopt(&self) -> PathBuf {
+        self.runtime.join("adopt.sock")
+    }
+
     /// The lock that keeper and master hold.
     pub fn lock(&self) -> PathBuf {
         self.runtime.join("lock")
@@ -90,6 +95,8 @@ pub struct ServeOptions {
     pub listen: Vec<String>,
     /// TCP was refused with `--no-tcp`; `listen` is empty then.
     pub no_tcp: bool,
+    /// Take over from a daemon whose keeper has died.
+    pub adopt: bool,
     /// Absolute path of the token file.
     pub token_file: Option<PathBuf>,
     /// See [`LogFormat`].

@@ -11,6 +11,12 @@ pub fn unix_uid(socket: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(getsockopt(&socket, PeerCredentials)?.uid())
 }
 
+/// The pid that listens or connected at the other end of a Unix socket (`SO_PEERCRED`, unix(7)).
+pub fn unix_pid(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+    Ok(getsockopt(&socket, PeerCredentials)?.pid() as u32)
+}
+
 /// Asks the kernel whose socket a loopback peer is (`sock_diag(7)`, `inet_diag`).
 #[derive(Debug)]
 pub struct SockDiag(OwnedFd);

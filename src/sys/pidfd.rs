@@ -3,6 +3,24 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use super::reap::How;
+
+/// `_IOWR(0xFF, 11, struct pidfd_info)` and a bit of its mask (linux/pidfd.h, 6.13 and 6.15); not in libc yet.
+const PIDFD_GET_INFO: libc::Ioctl = 0xc040_ff0b_u32 as libc::Ioctl;
+const PIDFD_INFO_EXIT: u64 = 1 << 3;
+
+/// `struct pidfd_info` as it was first: 64 bytes, which is its size in the request's number.
+#[derive(Default)]
+#[repr(C)]
+struct Info {
+    mask: u64,
+    cgroup: u64,
+    /// pid, tgid, ppid, and eight of users and groups.
+    numbers: [u32; 11],
+    /// As wait(2) has it.
+    exit_code: i32,
+}
+
 /// A handle on one process, alive, dead or reaped. Its number may be reused; the handle is not.
 #[derive(Debug)]
 pub struct PidFd(OwnedFd);
@@ -59,6 +77,25 @@ impl PidFd {
         if r == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
+    /// How it ended, for those who are not its parent: known once its parent has reaped it, from Linux 6.15 on
+    /// (`PIDFD_GET_INFO` with `PIDFD_INFO_EXIT`, linux/pidfd.h). `Ok(None)`: not yet. ENOTTY or EINVAL: an older kernel.
+    pub fn how_it_ended(&self) -> io::Result<Option<How>> {
+        let mut info = Info { mask: PIDFD_INFO_EXIT, ..Info::default() };
+        // SAFETY: the request's size is that of `Info`, which is alive and the kernel's to fill.
+        let r = unsafe { libc::ioctl(self.0.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
+        if r < 0 {
+            let e = io::Error::last_os_error();
+            // Dead, and not reaped yet; or dead and reaped before its exit could be kept.
+            return if e.raw_os_error() == Some(libc::ESRCH) { Ok(None) } else { Err(e) };
+        }
+        let status = info.exit_code;
+        Ok((info.mask & PIDFD_INFO_EXIT != 0).then(|| match status & 0x7f {
+            0 => How::Exited(status >> 8 & 0xff),
+            signal if status & 0x80 != 0 => How::Dumped(signal),
+            signal => How::Killed(signal),
+        }))
+    }
+
     /// The process's inode in pidfs: unique for the time of a boot, never reused (Linux 6.9).
     /// None on older kernels, where all pidfds share one anonymous inode.
     pub fn inode(&self) -> Option<u64> {
@@ -99,5 +136,24 @@ mod tests {
             assert_ne!(Some(inode), init.inode());
         }
         assert!(PidFd::open(u32::MAX >> 2).is_err());
+    }
+
+    #[test]
+    fn how_it_ended_is_known_once_it_has_been_reaped_where_the_kernel_tells() {
+        use std::os::unix::process::ExitStatusExt;
+        for (script, how) in [("exit 7", How::Exited(7)), ("kill -9 $$", How::Killed(9)), ("exit 255", How::Exited(255))] {
+            let mut child = std::process::Command::new("sh").args(["-c", &format!("read _; {script}")])
+                .stdin(std::process::Stdio::piped()).spawn().unwrap();
+            let handle = PidFd::open(child.id()).unwrap();
+            let Ok(alive) = handle.how_it_ended() else { return };
+            assert_eq!(alive, None);
+            drop(child.stdin.take());
+            let status = child.wait().unwrap();
+            match handle.how_it_ended().unwrap() {
+                Some(told) => assert_eq!(told, how, "{status:?}"),
+                // Between 6.13 and 6.15 there is the call, and no exit in it.
+                None => assert!(status.signal().is_some() || status.code().is_some()),
+            }
+        }
     }
 }

@@ -26,6 +26,8 @@ pub enum ToKeeper {
     Commit,
     /// No upgrade after all: end the successor.
     Abandon,
+    /// Some of those who are looked after are not your children: later masters have to know.
+    Strangers,
 }
 
 /// Keeper → master.
@@ -34,7 +36,8 @@ pub enum ToMaster {
     /// A kept descriptor, which comes with this.
     Stored(String),
     /// That was all that is kept: begin. The text is empty for the first master of this keeper, `restart` for a later one, and
-    /// `upgrade` for a successor, which has to wait for `Go`.
+    /// `upgrade` for a successor, which has to wait for `Go`; with ` strangers` behind it if some processes are not the keeper's
+    /// children.
     Begin(String),
     /// Shut down.
     Terminate,
@@ -68,6 +71,7 @@ impl ToKeeper {
             ToKeeper::Frozen => message(b'F', ""),
             ToKeeper::Commit => message(b'C', ""),
             ToKeeper::Abandon => message(b'A', ""),
+            ToKeeper::Strangers => message(b'O', ""),
         }
     }
 
@@ -85,6 +89,7 @@ impl ToKeeper {
             b'F' => ToKeeper::Frozen,
             b'C' => ToKeeper::Commit,
             b'A' => ToKeeper::Abandon,
+            b'O' => ToKeeper::Strangers,
             _ => return None,
         })
     }
@@ -163,6 +168,7 @@ mod tests {
             ToKeeper::Frozen,
             ToKeeper::Commit,
             ToKeeper::Abandon,
+            ToKeeper::Strangers,
         ] {
             assert_eq!(ToKeeper::decode(&m.encode()), Some(m));
         }

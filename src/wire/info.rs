@@ -120,8 +120,11 @@ pub struct List<'a> {
 pub struct Info {
     /// `0.1.0`
     pub version: String,
-    /// The process to signal.
+    /// The process to signal; 0 when it has died.
     pub keeper_pid: u32,
+    /// What is wrong with the daemon, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
     /// Changes when the master is replaced.
     pub master_pid: u32,
     /// Since the keeper's start.

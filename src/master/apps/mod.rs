@@ -32,7 +32,7 @@ use std::rc::Rc;
 use slog::{info, warn};
 
 pub(super) use list::List;
-pub(super) use node::NodeChannel;
+pub(super) use node::{NodeChannel, kept_channel};
 pub(super) use readiness::Probe;
 use recovering::Note;
 
@@ -302,6 +302,9 @@ impl Master {
     pub(super) fn start_workers(&mut self) {
         /// A spawn takes about a millisecond, and the others are to be heard meanwhile.
         const A_TURN: usize = 8;
+        if self.fostered {
+            return;
+        }
         for _ in 0..A_TURN {
             match self.apps.starts.take(monotonic_ns()) {
                 Some(id) => self.spawn_worker(id),

@@ -4,7 +4,7 @@
 //! Our end is with the keeper, too: a process whose channel is cut would be told so, and many end then.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -79,6 +79,11 @@ pub(super) fn wanted(app: &App) -> bool {
     let first = interpreter.first().and_then(|word| Path::new(word).file_name());
     let node = first.is_some_and(|name| name.as_encoded_bytes().starts_with(b"node"));
     node && (app.ready == Ready::Notify || app.shutdown_with_message)
+}
+
+/// Its name in the keeper's store, and what is kept.
+pub(in super::super) fn kept_channel(channel: &NodeChannel) -> (String, BorrowedFd<'_>) {
+    (store_name(channel.slot), channel.stream.as_fd())
 }
 
 fn store_name(slot: u32) -> String {

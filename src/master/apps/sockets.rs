@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use slog::debug;
 
 use super::super::Master;
-use super::identity;
+use super::{Apps, identity};
 use crate::processfile::{Address, App};
 use crate::sys::listen;
 use crate::wire::control::ToKeeper;
@@ -25,6 +25,15 @@ fn store_name(app: &str, address: &Address) -> String {
     match address {
         Address::Tcp(address) => format!("listen/{app}/tcp://{address}"),
         Address::Unix(path) => format!("listen/{app}/unix://{}", path.display()),
+    }
+}
+
+impl Apps {
+    /// Their names in the keeper's store, and what is kept.
+    pub(in super::super) fn kept_sockets(&self) -> impl Iterator<Item = (String, BorrowedFd<'_>)> {
+        self.entries.iter().flat_map(|(name, entry)| {
+            entry.sockets.iter().map(move |s| (store_name(name, &s.address), s.fd.as_fd()))
+        })
     }
 }
 

@@ -16,7 +16,7 @@ mod show;
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, PipeReader, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -64,6 +64,11 @@ impl LogPipe {
     pub fn key_and_stream(&self) -> Option<(&StreamKey, &Stream)> {
         Some((&self.key, self.stream.as_ref()?))
     }
+}
+
+/// Its name in the keeper's store, and what is kept.
+pub fn kept(pipe: &LogPipe) -> (String, BorrowedFd<'_>) {
+    (pipe.key.store_name(), pipe.reading.as_fd())
 }
 
 /// All of them, and their files.

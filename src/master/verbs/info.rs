@@ -26,7 +26,8 @@ pub(super) fn obey(master: &mut Master, asker: Asker) {
     };
     let info = Info {
         version: env!("CARGO_PKG_VERSION").into(),
-        keeper_pid: process::parent(),
+        keeper_pid: if master.fostered { 0 } else { process::parent() },
+        warning: master.fostered.then(|| super::super::orphaned::NO_KEEPER.to_owned()),
         master_pid: std::process::id(),
         uptime_ms: (monotonic_ns() - master.began_at) / 1_000_000,
         dir: master.options.dirs.runtime.display().to_string(),

@@ -8,6 +8,7 @@ mod directory;
 mod disks;
 mod exits;
 mod hostile;
+mod keepers;
 mod limits;
 pub mod masters;
 mod pids;
