@@ -128,10 +128,9 @@ impl Master {
         self.apps.watching.stale = true;
         let name = app.name.clone();
         let policy = Policy::of(&app);
-        let wanted = count(&app, processors());
+        let (wanted, autostart) = (count(&app, processors()), app.autostart);
         let Some(old) = self.apps.entries.get_mut(&name) else {
             info!(self.log, "an app has been added"; "app" => &name, "instances" => wanted);
-            let autostart = app.autostart;
             let entry = Entry { app: Rc::new(app), policy, env: Rc::clone(env), sockets: Vec::new() };
             self.apps.entries.insert(name.clone(), entry);
             for id in self.set_instances(&name, wanted) {
@@ -153,17 +152,23 @@ impl Master {
             old.policy = policy;
             self.close_sockets(&name, &defined);
         }
-        let former = self.apps.ids_of(&name);
-        if !keys.is_empty() {
-            let up = former.iter().any(|id| self.apps.workers.get(id).is_some_and(|w| w.life.wanted()));
+        let (former, going) = self.partition_doomed(self.apps.ids_of(&name));
+        // An app that was being removed as a whole is as good as new.
+        let up = former.iter().any(|id| self.apps.workers.get(id).is_some_and(|w| w.life.wanted()))
+            || former.is_empty() && autostart;
+        if !keys.is_empty() || !going.is_empty() {
             for id in self.set_instances(&name, wanted) {
                 if up || start {
                     self.tell_worker(id, Event::Start);
                 }
             }
         }
+        let (former, _) = self.partition_doomed(former);
+        if start {
+            self.not_to_be_stopped(&former);
+        }
         for id in former {
-            let up = self.apps.workers.get(&id).is_some_and(|w| w.life.wanted() && !w.doomed);
+            let up = self.apps.workers.get(&id).is_some_and(|w| w.life.wanted());
             match (up, changed || update_env) {
                 (true, true) => self.tell_worker(id, Event::Restart),
                 (_, _) if start => self.tell_worker(id, Event::Start),
@@ -172,23 +177,35 @@ impl Master {
         }
     }
 
-    /// So many instances; gives the new ones. Those with the highest numbers go first.
+    /// So many instances; gives those that are to be told to start. Those with the highest numbers go first.
     pub(in super::super) fn set_instances(&mut self, name: &str, wanted: u32) -> Vec<u32> {
         let ids = self.apps.ids_of(name);
-        let staying: Vec<u32> =
-            ids.into_iter().filter(|id| self.apps.workers.get(id).is_some_and(|w| !w.doomed)).collect();
+        let taken: Vec<u32> = ids.iter().filter_map(|id| self.apps.workers.get(id)).map(|w| w.instance).collect();
+        let (staying, going) = self.partition_doomed(ids);
         for id in staying.iter().skip(wanted as usize) {
             self.doom_worker(*id);
         }
-        let taken: Vec<u32> = staying.iter().filter_map(|id| self.apps.workers.get(id)).map(|w| w.instance).collect();
-        let mut new = Vec::new();
-        for number in free_numbers(taken, (wanted as usize).saturating_sub(staying.len())) {
+        let missing = (wanted as usize).saturating_sub(staying.len());
+        // The processes of those that were to go may live, and have their numbers as long as they do.
+        let mut new: Vec<u32> = going.into_iter().take(missing).collect();
+        for id in &new {
+            if let Some(worker) = self.apps.workers.get_mut(id) {
+                worker.doomed = false;
+            }
+        }
+        self.not_to_be_stopped(&new);
+        for number in free_numbers(taken, missing - new.len()) {
             let id = self.apps.next_id;
             self.apps.next_id += 1;
             self.apps.workers.insert(id, Worker::new(name.into(), number, Life::new()));
             new.push(id);
         }
         new
+    }
+
+    /// Those that stay, and those that are being removed.
+    fn partition_doomed(&self, ids: Vec<u32>) -> (Vec<u32>, Vec<u32>) {
+        ids.into_iter().partition(|id| self.apps.workers.get(id).is_some_and(|w| !w.doomed))
     }
 
     /// To be stopped and forgotten.
@@ -245,9 +262,7 @@ impl Master {
         let new = self.set_instances(name, wanted);
         new.iter().for_each(|id| self.tell_worker(*id, Event::Start));
         self.save_list();
-        let ids: Vec<u32> = self.apps.ids_of(name);
-        let (going, staying): (Vec<u32>, Vec<u32>) =
-            ids.into_iter().partition(|id| self.apps.workers.get(id).is_some_and(|w| w.doomed));
+        let (staying, going) = self.partition_doomed(self.apps.ids_of(name));
         let until = if going.is_empty() { Until::Up } else { Until::Down };
         let ids = if going.is_empty() { staying } else { going };
         self.answer_when(asker, ids, until);

@@ -225,6 +225,9 @@ impl Master {
         if let Some(worker) = self.apps.workers.get_mut(&id) {
             worker.timer = timer;
         }
+        if event == Event::Stop {
+            self.not_to_be_reloaded(id);
+        }
         if step == Step::Stop || event == Event::Stop {
             self.drop_successor(id);
         }

@@ -219,6 +219,11 @@ impl Master {
         }
     }
 
+    /// It was told to stop before its turn came.
+    pub(super) fn not_to_be_reloaded(&mut self, id: u32) {
+        self.apps.rollouts.iter_mut().for_each(|rollout| rollout.left.retain(|left| *left != id));
+    }
+
     /// A worker that is told to stop needs no successor.
     pub(super) fn drop_successor(&mut self, id: u32) {
         let Some(worker) = self.apps.workers.get_mut(&id) else { return };

@@ -18,12 +18,13 @@ use crate::wire::status::Timestamp;
 use crate::workers::{Named, find};
 
 impl Master {
-    /// The workers that are meant.
-    pub(in super::super) fn workers_of(&self, targets: &Targets) -> Result<Vec<u32>, RpcError> {
+    /// The workers that are meant. `staying`: without those that are being removed.
+    pub(in super::super) fn workers_of(&self, targets: &Targets, staying: bool) -> Result<Vec<u32>, RpcError> {
         let named: Vec<Named<'_>> = self
             .apps
             .workers
             .iter()
+            .filter(|(_, worker)| !(staying && worker.doomed))
             .map(|(id, worker)| Named {
                 id: *id,
                 name: &worker.app,
@@ -177,7 +178,9 @@ impl Master {
         let state = worker.life.state();
         match until {
             Until::Now => true,
-            Until::Gone => false,
+            // Wanted again by somebody who came later: it will not get there.
+            Until::Gone => !worker.doomed,
+            Until::Down if worker.life.wanted() => !worker.doomed && !self.apps.stops.contains(&id),
             Until::Down => worker.slot.is_none() && !matches!(state, WorkerState::Starting | WorkerState::Stopping),
             Until::Up => match state {
                 WorkerState::Starting => worker.waits_for.is_some(),
