@@ -217,13 +217,18 @@ impl Master {
         let now = monotonic_ns();
         let Some(worker) = self.apps.workers.get_mut(&id) else { return };
         let Some(entry) = self.apps.entries.get(&*worker.app) else { return };
+        let wanted = worker.life.wanted();
         let step = worker.life.on(event, now, &entry.policy, rand::random);
+        let changed = wanted != worker.life.wanted();
         let old = worker.timer.take();
         let wake_at = worker.life.wake_at();
         self.timers.cancel(old);
         let timer = wake_at.map(|at| self.timers.at(at, Timer::Worker(id)));
         if let Some(worker) = self.apps.workers.get_mut(&id) {
             worker.timer = timer;
+        }
+        if changed {
+            self.save_list();
         }
         if event == Event::Stop {
             self.not_to_be_reloaded(id);

@@ -153,3 +153,15 @@ fn a_stop_while_the_successor_is_on_its_way_holds() {
     eventually("the successor ends", || (!processes::alive(next)).then_some(()));
     assert_eq!(daemon.client().worker("w", 0)["state"], "stopped");
 }
+
+#[test]
+fn a_stopped_app_that_is_reloaded_is_wanted_again_for_good() {
+    let daemon = Setup::empty().worker(json!({"name": "off", "script": "/bin/sleep", "args": ["1000"]})).start();
+    let mut client = daemon.client();
+    client.ok("apps.stop", json!({"target": "off"}));
+    client.ok("apps.reload", json!({"target": "off"}));
+    reaches(&daemon, "off", 0, "running");
+    drop(client);
+    let daemon = daemon.crash().start();
+    reaches(&daemon, "off", 0, "running");
+}
