@@ -190,6 +190,20 @@ impl Master {
         self.busy(index);
     }
 
+    /// A child has started what is nobody's any more: a former master had asked for it, and did not live to put it on
+    /// record, or it has been given up meanwhile.
+    pub(super) fn kill_unasked(&self, index: usize, pid: u32, handle: Option<PidFd>) {
+        match handle {
+            _ if self.pids.contains_key(&pid) => {}
+            // The kernel's word for whoever said so.
+            Some(handle) => {
+                info!(self.log, "a process that nobody asked for is killed"; "pool" => &self.pools[index].definition.name, "pid" => pid);
+                let _ = handle.send(SIGKILL); // dead already is as good
+            }
+            None => self.kill_silent(index, pid),
+        }
+    }
+
     /// That generation's channel is silent: its runs that have not started never will.
     pub(super) fn send_lost_again(&mut self, index: usize, number: u32) {
         let lost =

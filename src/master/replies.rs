@@ -116,7 +116,13 @@ impl Master {
                 }
                 Some(())
             }
-            Reply::Started => self.started(pool, generation, header.slot, header.nonce, pid, extra.pidfd),
+            Reply::Started => {
+                if !self.is_asked_for(pool, header.slot, header.nonce) {
+                    self.kill_unasked(pool, pid, extra.pidfd);
+                    return None;
+                }
+                self.started(pool, generation, header.slot, pid, extra.pidfd)
+            }
             Reply::Refused => {
                 let live = self.runs.live(header.slot)?;
                 if live.state != State::Starting || live.nonce != header.nonce || live.pool != Some(pool) {
@@ -159,21 +165,14 @@ impl Master {
         }
     }
 
+    /// Whether somebody waits for that child.
+    fn is_asked_for(&mut self, pool: usize, slot: u32, nonce: u64) -> bool {
+        self.runs.live(slot).is_some_and(|l| l.state == State::Starting && l.nonce == nonce && l.pool == Some(pool))
+    }
+
     /// A child says that it has started: from here on it is the run's process.
-    fn started(
-        &mut self,
-        pool: usize,
-        generation: u32,
-        slot: u32,
-        nonce: u64,
-        pid: u32,
-        pidfd: Option<PidFd>,
-    ) -> Option<()> {
-        let live = self.runs.live(slot)?;
-        if live.state != State::Starting || live.nonce != nonce || live.pool != Some(pool) {
-            return None;
-        }
-        let mut fork_seq = live.fork_seq;
+    fn started(&mut self, pool: usize, generation: u32, slot: u32, pid: u32, pidfd: Option<PidFd>) -> Option<()> {
+        let mut fork_seq = self.runs.live(slot)?.fork_seq;
         if let Some(&other) = self.pids.get(&pid) {
             // The number is taken by one whose exit is in the ring but not done with: it has been reaped, and reused.
             let from = self.runs.live(other).map_or(0, |l| l.fork_seq);

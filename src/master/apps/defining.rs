@@ -45,7 +45,8 @@ impl Master {
         }
         self.save_list();
         if define.apply {
-            return self.answer(asker, &Applied { changes, dry_run: false });
+            let answer = super::value(&Applied { changes, dry_run: false });
+            return self.answer_once_saved(asker, answer);
         }
         let until = if define.wait { Until::Up } else { Until::Now };
         self.answer_when(asker, ids, until);

@@ -152,6 +152,8 @@ pub(super) struct Pending {
     pub version: u64,
     /// Of those that are gone by then.
     pub gone: Vec<serde_json::Value>,
+    /// What it is told instead.
+    pub answer: Option<serde_json::Value>,
 }
 
 impl Apps {

@@ -281,7 +281,9 @@ impl Master {
         }
         let Some(worker) = self.apps.workers.get_mut(&id) else { return };
         if worker.slot != Some(slot) {
-            return self.successor_spawned(id, slot);
+            return if self.role_of(id, slot).1 {
+                self.successor_spawned(id, slot)
+            };
         }
         worker.process = Some((pid, self.table.record(slot).map_or(0, |row| row.started_at)));
         debug!(self.log, "a worker has been started"; "app" => &*worker.app, "instance" => worker.instance, "pid" => pid);
@@ -291,13 +293,19 @@ impl Master {
         self.await_ready(id, slot);
     }
 
+    /// Whether that is the worker's own process, and whether it is to take its place.
+    fn role_of(&self, id: u32, slot: u32) -> (bool, bool) {
+        let Some(worker) = self.apps.workers.get(&id) else { return (false, false) };
+        (worker.slot == Some(slot), worker.successor.as_ref().is_some_and(|next| next.slot == Some(slot)))
+    }
+
     /// A zygote could not fork it.
     pub(in super::super) fn worker_not_spawned(&mut self, slot: u32, id: u32, why: &str) {
-        let own = self.apps.workers.get(&id).is_some_and(|w| w.slot == Some(slot));
+        let (own, next) = self.role_of(id, slot);
         self.drop_worker_slot(id, slot);
         if own {
             self.tell_worker(id, Event::SpawnFailed(why));
-        } else {
+        } else if next {
             self.successor_failed(id, why);
         }
     }
@@ -330,13 +338,8 @@ impl Master {
     /// A worker's process has ended.
     pub(in super::super) fn worker_exited(&mut self, slot: u32, id: u32, exit: &ExitEntry) {
         self.remove_pid_file(id, exit.pid);
-        let role = self
-            .apps
-            .workers
-            .get(&id)
-            .map(|w| (w.slot == Some(slot), w.successor.as_ref().is_some_and(|s| s.slot == Some(slot))));
+        let (own, next) = self.role_of(id, slot);
         self.drop_worker_slot(id, slot);
-        let (own, next) = role.unwrap_or_default();
         if next {
             return self.successor_failed(id, &format!("the new process ended before it was ready ({})", how(exit)));
         }

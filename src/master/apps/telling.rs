@@ -138,7 +138,15 @@ impl Master {
     pub(super) fn answer_when(&mut self, asker: Asker, ids: Vec<u32>, until: Until) {
         let missing = if until == Until::Now { HashSet::new() } else { ids.iter().copied().collect() };
         let version = self.apps.list.version();
-        self.apps.pending.push(Pending { asker, ids, missing, until, version, gone: Vec::new() });
+        self.apps.pending.push(Pending { asker, ids, missing, until, version, gone: Vec::new(), answer: None });
+        self.settle(None);
+    }
+
+    /// Answers this when the list is on the disk.
+    pub(super) fn answer_once_saved(&mut self, asker: Asker, answer: serde_json::Value) {
+        let (version, until) = (self.apps.list.version(), Until::Now);
+        let (ids, missing, gone) = (Vec::new(), HashSet::new(), Vec::new());
+        self.apps.pending.push(Pending { asker, ids, missing, until, version, gone, answer: Some(answer) });
         self.settle(None);
     }
 
@@ -167,6 +175,10 @@ impl Master {
             pending.into_iter().partition(|p| p.missing.is_empty() && (p.version <= saved || self.apps.list.failed()));
         self.apps.pending = left;
         for p in due {
+            if let Some(answer) = p.answer {
+                self.answer(p.asker, &answer);
+                continue;
+            }
             let mut workers = p.gone;
             workers.extend(p.ids.iter().filter_map(|id| self.worker_info(*id)).map(|w| super::value(&w)));
             self.answer(p.asker, &serde_json::json!({ "workers": workers }));

@@ -57,6 +57,68 @@ fn fault_01_a_killed_master_finds_its_workers_their_counts_and_their_logs() {
 }
 
 #[test]
+fn fault_02_a_worker_that_is_deleted_when_the_master_is_killed_is_not_left_running() {
+    let deaf = json!({"name": "deaf", "script": "/bin/sh", "args": ["-c", "trap '' INT; while :; do sleep 0.1; done"],
+                      "kill_timeout": "50m", "treekill": false});
+    let daemon = Setup::empty().worker(deaf).start();
+    let process = pid(&reaches(&daemon, "deaf", 0, "running"));
+    daemon.client().send("apps.delete", json!({"target": "deaf"}));
+    eventually("it is gone from the list", || {
+        let list: Value = serde_json::from_str(&read(&daemon, "dir/apps.json")).ok()?;
+        (list["workers"] == json!([])).then_some(())
+    });
+    assert!(processes::alive(process));
+    kill(&daemon, daemon.master());
+    eventually("its process has ended", || (!processes::alive(process)).then_some(()));
+    // Nothing of it is left that would be in the way of another one.
+    let again = json!([{"name": "deaf", "script": "/bin/sleep", "args": ["1000"]}]);
+    daemon.client().ok("apps.apply", json!({"apps": again, "folder": "/"}));
+    let list: Value = serde_json::from_str(&read(&daemon, "dir/apps.json")).unwrap();
+    assert_eq!(list["workers"].as_array().map(Vec::len), Some(1), "it was on the disk when that was answered");
+    reaches(&daemon, "deaf", 0, "running");
+}
+
+#[test]
+fn fault_02_a_stop_that_is_under_way_when_the_master_is_killed_is_one_for_the_daemon_after_it() {
+    let slow = json!({"name": "slow", "script": "/bin/sh",
+                      "args": ["-c", "trap 'sleep 0.5; exit' INT; while :; do sleep 0.05; done"]});
+    let daemon = Setup::empty().worker(slow).start();
+    reaches(&daemon, "slow", 0, "running");
+    let before = eventually("the list is on the disk", || std::fs::read(daemon.dir().join("apps.json")).ok());
+    daemon.client().send("apps.stop", json!({"target": "slow"}));
+    reaches(&daemon, "slow", 0, "stopping");
+    let master = daemon.master();
+    processes::send(master, Signal::SIGSTOP);
+    // As if it had been killed before the list was on the disk, and after the stop was on record.
+    std::fs::write(daemon.dir().join("apps.json"), before).unwrap();
+    kill(&daemon, master);
+    reaches(&daemon, "slow", 0, "stopped");
+    let daemon = daemon.crash().start();
+    assert_eq!(daemon.client().worker("slow", 0)["state"], "stopped");
+}
+
+#[test]
+fn fault_02_a_fork_that_is_under_way_when_the_master_is_killed_is_the_worker_s() {
+    let job =
+        "import os, time\ndef work(params):\n    open('ran', 'a').write(f'{os.getpid()}\\n')\n    time.sleep(1000)\n";
+    let daemon = Setup::app("python", &[("job.py", job)], json!({"preload": "app/job.py"})).start();
+    let zygote = daemon.zygote();
+    processes::send(zygote, Signal::SIGSTOP);
+    let warm = json!([{"name": "warm", "pool": "app", "entry": "job:work"}]);
+    daemon.client().send("apps.start", json!({"apps": warm, "folder": "/"}));
+    eventually("the list is on the disk", || read(&daemon, "dir/apps.json").contains("warm").then_some(()));
+    kill(&daemon, daemon.master());
+    assert_eq!(daemon.client().worker("warm", 0)["state"], "starting");
+    processes::send(zygote, Signal::SIGCONT);
+    let worker = reaches(&daemon, "warm", 0, "running");
+    // A second one would have come by the time in which a third has come and gone.
+    let run = daemon.client().ok("run", json!({"entry": "job:work", "id": "other"}));
+    daemon.client().ok("kill", json!({"id": "other"}));
+    daemon.client().wait("other");
+    assert_eq!(read(&daemon, "app/ran"), format!("{}\n{}\n", worker["pid"], run["pid"]));
+}
+
+#[test]
 fn the_list_comes_back_with_the_daemon_and_what_was_stopped_stays_so() {
     let daemon = Setup::empty().start();
     let mut client = daemon.client();
