@@ -48,6 +48,11 @@ impl Master {
             return;
         }
         for (slot, order) in late {
+            if self.runs.live(slot).is_some_and(|live| live.recovered && live.worker.is_some()) {
+                // Who has it cannot be told any more. If its child comes nevertheless it ends at once.
+                self.lose(slot, "the daemon's master was killed while it was asked for, and it did not come");
+                continue;
+            }
             if self.never_forked(index, slot) {
                 self.send_again(index, slot);
                 continue;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{pid, reaches, read};
 use crate::faults::masters::kill;
-use crate::house::{Setup, eventually, processes};
+use crate::house::{Daemon, Setup, eventually, processes};
 
 #[test]
 fn fault_01_a_killed_master_finds_its_workers_their_counts_and_their_logs() {
@@ -97,25 +97,43 @@ fn fault_02_a_stop_that_is_under_way_when_the_master_is_killed_is_one_for_the_da
     assert_eq!(daemon.client().worker("slow", 0)["state"], "stopped");
 }
 
-#[test]
-fn fault_02_a_fork_that_is_under_way_when_the_master_is_killed_is_the_worker_s() {
-    let job =
-        "import os, time\ndef work(params):\n    open('ran', 'a').write(f'{os.getpid()}\\n')\n    time.sleep(1000)\n";
-    let daemon = Setup::app("python", &[("job.py", job)], json!({"preload": "app/job.py"})).start();
+const JOB: &str = "import os, time\n\
+                   def work(params):\n    open('ran', 'a').write(f'{os.getpid()}\\n')\n    time.sleep(1000)\n";
+
+/// A daemon whose master is killed while a worker's fork lies with its zygote, which is stopped; and that zygote.
+fn killed_while_it_forks() -> (Daemon, u32) {
+    let daemon = Setup::app("python", &[("job.py", JOB)], json!({"preload": "app/job.py"})).start();
     let zygote = daemon.zygote();
     processes::send(zygote, Signal::SIGSTOP);
     let warm = json!([{"name": "warm", "pool": "app", "entry": "job:work"}]);
     daemon.client().send("apps.start", json!({"apps": warm, "folder": "/"}));
     eventually("the list is on the disk", || read(&daemon, "dir/apps.json").contains("warm").then_some(()));
     kill(&daemon, daemon.master());
-    assert_eq!(daemon.client().worker("warm", 0)["state"], "starting");
-    processes::send(zygote, Signal::SIGCONT);
-    let worker = reaches(&daemon, "warm", 0, "running");
+    (daemon, zygote)
+}
+
+/// That worker's process, and nobody else, is all that ever ran.
+fn ran_once(daemon: &Daemon) {
+    let worker = reaches(daemon, "warm", 0, "running");
     // A second one would have come by the time in which a third has come and gone.
     let run = daemon.client().ok("run", json!({"entry": "job:work", "id": "other"}));
     daemon.client().ok("kill", json!({"id": "other"}));
     daemon.client().wait("other");
-    assert_eq!(read(&daemon, "app/ran"), format!("{}\n{}\n", worker["pid"], run["pid"]));
+    assert_eq!(read(daemon, "app/ran"), format!("{}\n{}\n", worker["pid"], run["pid"]));
+}
+
+#[test]
+fn fault_02_a_fork_that_is_under_way_when_the_master_is_killed_is_the_worker_s() {
+    let (daemon, zygote) = killed_while_it_forks();
+    processes::send(zygote, Signal::SIGCONT);
+    ran_once(&daemon);
+}
+
+#[test]
+fn fault_02_a_fork_that_is_lost_with_its_master_and_its_zygote_is_asked_for_again() {
+    let (daemon, zygote) = killed_while_it_forks();
+    processes::send(zygote, Signal::SIGKILL);
+    ran_once(&daemon);
 }
 
 #[test]
