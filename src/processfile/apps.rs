@@ -170,7 +170,7 @@ pub(super) fn app(
         report.add((node.line, node.column), &At::Key(at, "cron_restart"), || message.to_owned());
     }
     let cwd = match presence {
-        Presence::Checked => fields.or("cwd", base.to_owned(), at, report, |n, at, r| folder(n, at, r, base)),
+        Presence::Checked => fields.or("cwd", base.to_owned(), at, report, |n, at, r| folder(n, at, r, base, presence)),
         Presence::Assumed => fields.or("cwd", base.to_owned(), at, report, |n, at, r| path(n, at, r, base)),
     };
     if let (None, Presence::Checked, Some(fault)) = (fields.get("cwd"), presence, folder_fault(base)) {

@@ -161,3 +161,26 @@ fn the_list_comes_back_with_the_daemon_and_what_was_stopped_stays_so() {
     assert!(!told.to_string().contains("red") && told["apps"][0]["env"] == json!(["COLOUR"]), "{told}");
     assert!(!daemon.log().contains("red"), "values are in no log");
 }
+
+#[test]
+fn pools_whose_files_are_not_there_for_a_while_stay_in_the_list() {
+    let daemon = Setup::empty().file("there.py", JOB).file("late.py", JOB).start();
+    let pool =
+        |name: &str| json!({"name": name, "runtime": "python", "preload": format!("{name}.py"), "output": "none"});
+    let app = |name: &str| json!({"name": format!("{name}-app"), "pool": name, "entry": format!("{name}:work"), "restart_delay": 100});
+    let both =
+        json!({"pools": [pool("there"), pool("late")], "apps": [app("there"), app("late")], "folder": daemon.path()});
+    daemon.client().ok("apps.start", both);
+    for name in ["there-app", "late-app"] {
+        reaches(&daemon, name, 0, "running");
+    }
+    let hidden = daemon.path().join("hidden.py");
+    std::fs::rename(daemon.path().join("late.py"), &hidden).unwrap();
+    kill(&daemon, daemon.master());
+    eventually("the other pool is ready", || (daemon.client().pool("there")["state"] == "ready").then_some(()));
+    std::fs::rename(&hidden, daemon.path().join("late.py")).unwrap();
+    daemon.client().ok("reload", json!({"name": "late"}));
+    for name in ["there-app", "late-app"] {
+        reaches(&daemon, name, 0, "running");
+    }
+}
