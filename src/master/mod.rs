@@ -299,6 +299,7 @@ impl Master {
             Timer::Ready { slot, seq } => self.ready_timer(slot, seq),
             Timer::Successor { slot, seq } => self.successor_timer(slot, seq),
             Timer::Memory => self.measure(),
+            Timer::List => self.write_list_again(),
             Timer::Watch(number) => self.watch_over(number),
             // Only to wake us: starts are looked at in each turn.
             Timer::Workers => {}

@@ -48,6 +48,8 @@ pub enum Timer {
     Successor { slot: u32, seq: u64 },
     /// Memory of workers is looked at.
     Memory,
+    /// The list of apps, which could not be written, is tried again.
+    List,
     /// A watched app's or pool's files have not changed for its time.
     Watch(u32),
     /// More workers may be started.

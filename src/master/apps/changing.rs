@@ -51,7 +51,7 @@ impl Master {
 
     /// Answers when the list is on the disk.
     pub(in super::super) fn answer_when_saved(&mut self, asker: Asker, ids: Vec<u32>) {
-        self.answer_when(asker, ids, Until::Now);
+        self.answer_when(asker, ids, Until::Saved);
     }
 
     /// `apps.reset`.

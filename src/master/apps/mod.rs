@@ -137,6 +137,8 @@ pub(super) enum Until {
     Gone,
     /// Nothing.
     Now,
+    /// The list is on the disk; that it cannot be is an error.
+    Saved,
 }
 
 /// A caller whose answer is still to come.

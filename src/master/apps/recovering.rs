@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use slog::{error, info};
 
 use super::super::Master;
+use super::super::timers::Timer;
 use super::list::{Saved, SavedApp, SavedWorker, VERSION};
 use super::{Entry, Environment, Worker};
 use crate::journal::RecordRef;
@@ -24,6 +26,9 @@ pub(in super::super) struct Note {
     life: SavedLife,
     last_exit: Option<LastExit<'static>>,
 }
+
+/// How long until a list that could not be written is written again.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 /// What a worker leaves in the journal: its id there is no run's.
 fn note_id(id: u32) -> String {
@@ -80,10 +85,29 @@ impl Master {
     /// The writer has something to say.
     pub(in super::super) fn list_saved(&mut self) {
         self.apps.list.woken();
-        if self.apps.list.failed() {
-            error!(self.log, "the list of apps cannot be written; it is kept in memory"; "file" => %self.options.dirs.apps().display());
+        let (failure, file) = (self.apps.list.failure(), self.options.dirs.apps());
+        let told = std::mem::replace(&mut self.apps.list.told, failure.is_some());
+        match failure {
+            Some(why) => {
+                if !told {
+                    error!(self.log, "the list of apps cannot be written; it is kept in memory and tried again"; "file" => %file.display(), "error" => why);
+                }
+                if !std::mem::replace(&mut self.apps.list.awaited, true) {
+                    self.timers.after(TRY_AGAIN, Timer::List);
+                }
+            }
+            None if told => info!(self.log, "the list of apps can be written again"; "file" => %file.display()),
+            None => {}
         }
         self.settle(None);
+    }
+
+    /// A while after it could not be written.
+    pub(in super::super) fn write_list_again(&mut self) {
+        self.apps.list.awaited = false;
+        if self.apps.list.failure().is_some() {
+            self.save_list();
+        }
     }
 
     /// What a master that follows has to know of this worker beside its process.
@@ -209,7 +233,7 @@ impl Master {
                     self.measure_soon(id);
                     let Some(worker) = self.apps.workers.get_mut(&id) else { continue };
                     let wake_at = worker.life.wake_at();
-                    worker.timer = wake_at.map(|at| self.timers.at(at, super::super::timers::Timer::Worker(id)));
+                    worker.timer = wake_at.map(|at| self.timers.at(at, Timer::Worker(id)));
                     let (state, slot) = (worker.life.state(), worker.slot);
                     // Its pipes are taken over; what it writes goes on to its files.
                     if let Err(e) = self.worker_stdio(id) {

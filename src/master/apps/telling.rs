@@ -155,7 +155,7 @@ impl Master {
         if self.apps.pending.is_empty() {
             return;
         }
-        let saved = self.apps.list.saved();
+        let tried = self.apps.list.tried();
         let mut pending = std::mem::take(&mut self.apps.pending);
         for p in &mut pending {
             let there = |id: &u32| self.is_there(*id, p.until);
@@ -172,9 +172,17 @@ impl Master {
             }
         }
         let (due, left): (Vec<Pending>, Vec<Pending>) =
-            pending.into_iter().partition(|p| p.missing.is_empty() && (p.version <= saved || self.apps.list.failed()));
+            pending.into_iter().partition(|p| p.missing.is_empty() && p.version <= tried);
         self.apps.pending = left;
         for p in due {
+            if p.until == Until::Saved
+                && let Some(why) = self.apps.list.failure()
+            {
+                let text =
+                    format!("the list of apps is not on the disk: {why}; it is tried again until it can be written");
+                self.refuse(p.asker, &RpcError::internal(text));
+                continue;
+            }
             if let Some(answer) = p.answer {
                 self.answer(p.asker, &answer);
                 continue;
@@ -189,7 +197,7 @@ impl Master {
         let Some(worker) = self.apps.workers.get(&id) else { return true };
         let state = worker.life.state();
         match until {
-            Until::Now => true,
+            Until::Now | Until::Saved => true,
             // Wanted again by somebody who came later: it will not get there.
             Until::Gone => !worker.doomed,
             Until::Down if worker.life.wanted() => !worker.doomed && !self.apps.stops.contains(&id),
