@@ -137,6 +137,15 @@ fn fault_02_a_fork_that_is_lost_with_its_master_and_its_zygote_is_asked_for_agai
 }
 
 #[test]
+fn fault_04_a_zygote_that_wakes_up_when_its_worker_has_been_forked_elsewhere_runs_nothing() {
+    let (daemon, zygote) = killed_while_it_forks();
+    reaches(&daemon, "warm", 0, "running");
+    processes::send(zygote, Signal::SIGCONT);
+    eventually("it has done what it was told, and left", || (!processes::alive(zygote)).then_some(()));
+    ran_once(&daemon);
+}
+
+#[test]
 fn the_list_comes_back_with_the_daemon_and_what_was_stopped_stays_so() {
     let daemon = Setup::empty().start();
     let mut client = daemon.client();
