@@ -299,12 +299,14 @@ impl Master {
         self.apps.starts_timer = next.map(|at| self.timers.at(at, Timer::Workers));
     }
 
-    /// Those that waited are looked at again.
+    /// Those that waited are looked at again, and those that still have to say for what.
     pub(super) fn release_held(&mut self) {
-        let (held, free): (Vec<u32>, Vec<u32>) =
-            std::mem::take(&mut self.apps.held).into_iter().partition(|id| self.waits_for(*id).is_some());
-        self.apps.held = held;
-        free.into_iter().for_each(|id| self.apps.starts.push(id));
+        for id in std::mem::take(&mut self.apps.held) {
+            match self.waits_for(id) {
+                Some(why) => self.hold_worker(id, why),
+                None => self.apps.starts.push(id),
+            }
+        }
     }
 
     /// Whether that app counts as ready for those that depend on it.

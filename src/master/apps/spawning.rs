@@ -77,7 +77,7 @@ impl Master {
         (pool.current().is_none() && !pool.down).then(|| format!("waits for pool \"{}\"", pool.definition.name))
     }
 
-    fn hold_worker(&mut self, id: u32, why: String) {
+    pub(super) fn hold_worker(&mut self, id: u32, why: String) {
         if let Some(worker) = self.apps.workers.get_mut(&id) {
             worker.waits_for = Some(why.into());
         }
