@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Poll};
@@ -17,10 +18,11 @@ use super::trees::Trees;
 use super::{Master, logging};
 use crate::journal::{Journal, JournalError};
 use crate::pool::Pool;
-use crate::processfile;
+use crate::processfile::{self, ProcessFile};
 use crate::settings::ServeOptions;
 use crate::sys::clock::monotonic_ns;
 use crate::sys::eventfd::EventFd;
+use crate::sys::memfd;
 use crate::sys::seqpacket::{self, Batch};
 use crate::sys::{process, signals};
 use crate::table::{RingReader, Table};
@@ -102,13 +104,17 @@ impl Master {
     pub(super) fn begin(options: &ServeOptions) -> Result<(Master, slog_async::AsyncGuard), MasterError> {
         // A SIGTERM to everybody at once (a service manager's way) is the keeper's to act on: it tells us.
         signals::ignore(&[SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGXFSZ]);
-        let Handed { keeper, stored, restart } = handed().map_err(system("hearing from the keeper"))?;
+        let Handed { keeper, mut stored, restart } = handed().map_err(system("hearing from the keeper"))?;
         let (log, guard) = logging::start(options);
         process::set_name("preforkd-master");
         if let Some(title) = process::Title::find() {
             title.set("preforkd: master");
         }
-        let file = options.file.as_deref().map(processfile::load).transpose()?;
+        let evaluated = stored.extract_if(.., |(name, _)| name == "file").next().map(|(_, fd)| fd);
+        let file = match &options.file {
+            Some(path) => Some(process_file(path, evaluated)?),
+            None => None,
+        };
         let gate = Gate::new(options.token_file.as_deref())?;
         let table = Table::open(&options.dirs.table(), false).map_err(system("opening the shared table"))?;
         table.set_master(std::process::id());
@@ -173,6 +179,7 @@ impl Master {
             again: Vec::new(),
             again_replies: Vec::new(),
             again_captures: Vec::new(),
+            again_nodes: Vec::new(),
             again_clients: Vec::new(),
             connections: 0,
             accept_paused: false,
@@ -238,6 +245,13 @@ fn tree_name(options: &ServeOptions) -> io::Result<String> {
     use std::os::unix::fs::MetadataExt;
     let folder = std::fs::metadata(&options.dirs.runtime)?;
     Ok(format!("preforkd-{:x}-{:x}", folder.dev(), folder.ino()))
+}
+
+/// `evaluated`: what the keeper has of one in JavaScript. A master asks nobody to evaluate it.
+fn process_file(path: &Path, evaluated: Option<OwnedFd>) -> Result<ProcessFile, MasterError> {
+    let Some(fd) = evaluated else { return Ok(processfile::load(path)?) };
+    let bytes = memfd::read_whole(fd, processfile::MAX_BYTES as usize).map_err(system("reading the process file"))?;
+    Ok(processfile::parse(&String::from_utf8_lossy(&bytes), path)?)
 }
 
 fn pools(definitions: Vec<processfile::Pool>) -> Result<(Vec<Pool>, Option<usize>), MasterError> {

@@ -1,14 +1,15 @@
 //! Apps that come, change and go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
-use slog::info;
+use slog::{error, info};
 
 use super::super::Master;
 use super::super::runs::Asker;
 use super::{Entry, Environment, Until, Worker};
 use crate::processfile::{self, App, Program};
+use crate::sys::clock::wall_ns;
 use crate::wire::apps::{Applied, Change};
 use crate::wire::request::Define;
 use crate::wire::rpc::RpcError;
@@ -37,6 +38,8 @@ impl Master {
             self.define_app(app, &env, define.update_env, !define.apply);
             ids.extend(self.apps.ids_of(&name));
         }
+        // They may wait for something else now, or for nothing.
+        self.release_held();
         if define.apply {
             for change in changes.iter().filter(|c| c.change == "removed" && c.kind == "app") {
                 let gone = self.apps.ids_of(&change.name);
@@ -56,6 +59,9 @@ impl Master {
     pub(in super::super) fn define_apps(&mut self, apps: Vec<App>) {
         if apps.is_empty() {
             return;
+        }
+        if let Some(why) = self.circle_with(&apps, false) {
+            return error!(self.log, "the apps of the file, with those of the list, cannot be started"; "why" => why);
         }
         let text = |word: std::ffi::OsString| word.into_string().ok();
         let env: Environment = Rc::new(std::env::vars_os().filter_map(|(k, v)| Some((text(k)?, text(v)?))).collect());
@@ -83,11 +89,24 @@ impl Master {
                 return Err(RpcError::pool_not_found(format!("app \"{}\": there is no pool \"{pool}\"", app.name)));
             }
         }
+        if let Some(why) = self.circle_with(&apps, define.apply) {
+            return Err(RpcError::invalid_params(why));
+        }
         if let Some(pool) = pools.iter().find(|p| self.apps.entries.contains_key(&p.name)) {
             let text = format!("\"{}\" is an app's name already: pools and apps share one name space", pool.name);
             return Err(RpcError::invalid_params(text));
         }
         Ok((apps, pools))
+    }
+
+    /// The circle of `depends_on` that there would be with these apps, of which each would wait for ever. `alone`: all others go.
+    fn circle_with(&self, apps: &[App], alone: bool) -> Option<String> {
+        let new: HashSet<&str> = apps.iter().map(|app| app.name.as_str()).collect();
+        let staying: HashSet<&str> = self.apps.workers.values().filter(|w| !w.doomed).map(|w| &*w.app).collect();
+        let stays = |name: &str| !alone && staying.contains(name) && !new.contains(name);
+        let there = self.apps.entries.values().map(|entry| &*entry.app).filter(|app| stays(&app.name));
+        let all: Vec<&App> = apps.iter().chain(there).collect();
+        processfile::circle(&all).map(|names| processfile::circle_told(&names))
     }
 
     /// What would become different.
@@ -124,12 +143,15 @@ impl Master {
         changes
     }
 
-    /// Adds an app, or gives one that is there another definition. `start`: those that are not up are started, too.
+    /// Adds an app, or gives one that is there another definition. `start`: those that are not up are started, too, but
+    /// for an app that is started by name alone.
     pub(super) fn define_app(&mut self, app: App, env: &Environment, update_env: bool, start: bool) {
         self.apps.watching.stale = true;
         let name = app.name.clone();
         let policy = Policy::of(&app);
         let (wanted, autostart) = (count(&app, processors()), app.autostart);
+        let start = start && autostart;
+        let (former, going) = self.partition_doomed(self.apps.ids_of(&name));
         let Some(old) = self.apps.entries.get_mut(&name) else {
             info!(self.log, "an app has been added"; "app" => &name, "instances" => wanted);
             let entry = Entry { app: Rc::new(app), policy, env: Rc::clone(env), sockets: Vec::new() };
@@ -142,9 +164,11 @@ impl Master {
             return;
         };
         let keys = app.differs(&old.app);
+        // It is being removed, and is to be there again.
+        let anew = former.is_empty();
         // Another number of instances touches none of those that stay.
         let changed = keys.iter().any(|key| key != "instances");
-        if update_env {
+        if update_env || anew {
             old.env = Rc::clone(env);
         }
         if !keys.is_empty() {
@@ -153,13 +177,11 @@ impl Master {
             old.policy = policy;
             self.close_sockets(&name, &defined);
         }
-        let (former, going) = self.partition_doomed(self.apps.ids_of(&name));
-        // An app that was being removed as a whole is as good as new.
-        let up = former.iter().any(|id| self.apps.workers.get(id).is_some_and(|w| w.life.wanted()))
-            || former.is_empty() && autostart;
-        if !keys.is_empty() || !going.is_empty() {
+        if !keys.is_empty() || anew || !going.is_empty() {
+            let up = former.iter().any(|id| self.apps.workers.get(id).is_some_and(|w| w.life.wanted()));
+            let starts = if anew { autostart } else { up || start };
             for id in self.set_instances(&name, wanted) {
-                if up || start {
+                if starts {
                     self.tell_worker(id, Event::Start);
                 }
             }
@@ -198,7 +220,9 @@ impl Master {
         for number in free_numbers(taken, missing - new.len()) {
             let id = self.apps.next_id;
             self.apps.next_id += 1;
-            self.apps.workers.insert(id, Worker::new(name.into(), number, Life::new()));
+            let mut worker = Worker::new(name.into(), number, Life::new());
+            worker.added_at = wall_ns();
+            self.apps.workers.insert(id, worker);
             new.push(id);
         }
         new

@@ -80,6 +80,10 @@ pub(super) struct Apps {
     pub rollouts: Vec<reloading::Rollout>,
     /// Where processes say that they are ready, once one of them needs it.
     pub notify: Option<NotifySocket>,
+    /// Something may lie in it.
+    pub notify_due: bool,
+    /// Processes that have said so and are nobody's yet.
+    pub early_ready: Vec<u32>,
     /// Whoever waits for an answer.
     pub pending: Vec<Pending>,
 }
@@ -104,6 +108,8 @@ pub(super) struct Worker {
     pub app: Rc<str>,
     /// Its number among the app's.
     pub instance: u32,
+    /// When it was added, ns of wall time; 0: not known.
+    pub added_at: u64,
     /// What it is told, and what becomes of it.
     pub life: Life,
     /// Its process.
@@ -175,6 +181,8 @@ impl Apps {
             former_channels: Vec::new(),
             rollouts: Vec::new(),
             notify: None,
+            notify_due: false,
+            early_ready: Vec::new(),
             list,
             pending: Vec::new(),
         }
@@ -200,6 +208,7 @@ impl Worker {
         Worker {
             app,
             instance,
+            added_at: 0,
             life,
             slot: None,
             successor: None,
@@ -222,6 +231,9 @@ impl Master {
         let Some(worker) = self.apps.workers.get_mut(&id) else { return };
         let Some(entry) = self.apps.entries.get(&*worker.app) else { return };
         let wanted = worker.life.wanted();
+        if worker.doomed && matches!(event, Event::Start | Event::Restart) {
+            return;
+        }
         let step = worker.life.on(event, now, &entry.policy, rand::random);
         let changed = wanted != worker.life.wanted();
         let old = worker.timer.take();

@@ -56,6 +56,7 @@ impl Master {
             instance: worker.instance,
             state,
             pid: alive.map(|(pid, _)| pid),
+            added_at: Some(Timestamp(worker.added_at)).filter(|at| at.0 > 0),
             started_at: alive.map(|(_, at)| Timestamp(at)),
             uptime_ms: alive.and(life.started_at()).map(|at| now.saturating_sub(at) / 1_000_000),
             restarts: life.restarts(),
