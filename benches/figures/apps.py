@@ -14,8 +14,9 @@ UP_S = 120
 class App:
     name: str
     command: list
-    # Keys of preforkd's own, for it alone.
+    # Keys that preforkd alone has, and variables for it.
     more: dict = field(default_factory=dict)
+    env: dict = field(default_factory=dict)
 
 
 def pausing(worker, count):
@@ -67,7 +68,7 @@ class Preforkd(Daemon):
             "name": app.name,
             **({"script": app.command[0], "args": app.command[1:], "interpreter": "none"} if app.command else {}),
             "cwd": self.dir,
-            "env": {"BENCH_BEGUN": self.begun.path},
+            "env": {"BENCH_BEGUN": self.begun.path, **app.env},
             **app.more,
         }
 

@@ -11,7 +11,7 @@ import tempfile
 import time
 
 from . import machine
-from .apps import Begun
+from .apps import Begun, Preforkd
 from .daemon import NotMeasured
 
 PM2, SUPERVISOR = "7.0.4", "4.3.0"
@@ -195,3 +195,25 @@ class Supervisord(Peer):
             env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=COMMAND_S,
         )
         return f"{max(0, begun - 1)} restarts, then {(said.stdout.split() + ['?', '?'])[1].lower()}"
+
+
+def supervisors(programs):
+    """{name: what makes one of its apps}. One that cannot be installed says so whenever it is to be made."""
+
+    def unless(install, kind):
+        try:
+            program = install(programs.built)
+            return lambda apps: kind(program, apps)
+        except NotMeasured as e:
+            why = f"not installed: {e}"
+
+            def refuse(_):
+                raise NotMeasured(why)
+
+            return refuse
+
+    return {
+        "preforkd": lambda apps: Preforkd(programs, apps),
+        "pm2": unless(installed_pm2, Pm2),
+        "supervisord": unless(installed_supervisor, Supervisord),
+    }
