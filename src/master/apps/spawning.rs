@@ -200,7 +200,7 @@ impl Master {
             nice: app.nice,
             oom_score_adj: app.oom_score_adj,
             listen_pid: !sockets.is_empty(),
-            cgroup: cgroup.as_ref().map(Cgroup::entrance),
+            cgroup: cgroup.as_ref().map(Cgroup::folder),
             pid_to: Some(self.table.pid_word(slot)),
             sibling: true,
         };
