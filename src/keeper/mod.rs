@@ -23,7 +23,7 @@ use crate::sys::pidfd::PidFd;
 use crate::sys::reap::{Exit, How};
 use crate::sys::signals::{Delivered, Signals};
 use crate::sys::spawn::{Program, SpawnError, spawn};
-use crate::sys::{notify, poll, process, seqpacket};
+use crate::sys::{memory, notify, poll, process, seqpacket};
 use crate::table::Table;
 use crate::wire::control::{self, ToKeeper, ToMaster};
 
@@ -136,6 +136,7 @@ pub fn serve(options: &ServeOptions) -> Result<u8, KeeperError> {
         stop_by: None,
     };
     keeper.start_master()?;
+    memory::give_back();
     let code = keeper.run().map_err(system("waiting for events"))?;
     keeper.end_everybody();
     // A socket left behind would only tell clients that nobody listens in a more confusing way.

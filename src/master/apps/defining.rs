@@ -126,6 +126,7 @@ impl Master {
     /// Adds an app, or gives one that is there another definition. `start`: those that are not up are started, too.
     pub(super) fn define_app(&mut self, app: App, env: &Environment, update_env: bool, start: bool) {
         self.apps.watching.stale = true;
+        self.calm_soon();
         let name = app.name.clone();
         let policy = Policy::of(&app);
         let wanted = count(&app, processors());
@@ -133,7 +134,7 @@ impl Master {
             info!(self.log, "an app has been added"; "app" => &name, "instances" => wanted);
             let autostart = app.autostart;
             let entry = Entry { app: Rc::new(app), policy, env: Rc::clone(env), sockets: Vec::new() };
-            self.apps.entries.insert(name.clone(), entry);
+            self.apps.entries.insert(name.clone(), Box::new(entry));
             for id in self.set_instances(&name, wanted) {
                 if autostart {
                     self.tell_worker(id, Event::Start);
@@ -185,7 +186,7 @@ impl Master {
         for number in free_numbers(taken, (wanted as usize).saturating_sub(staying.len())) {
             let id = self.apps.next_id;
             self.apps.next_id += 1;
-            self.apps.workers.insert(id, Worker::new(name.into(), number, Life::new()));
+            self.apps.workers.insert(id, Box::new(Worker::new(name.into(), number, Life::new())));
             new.push(id);
         }
         new

@@ -53,9 +53,9 @@ pub(super) type Environment = Rc<BTreeMap<String, String>>;
 #[derive(Debug)]
 pub(super) struct Apps {
     /// By name.
-    pub entries: BTreeMap<String, Entry>,
+    pub entries: BTreeMap<String, Box<Entry>>,
     /// By id.
-    pub workers: BTreeMap<u32, Worker>,
+    pub workers: BTreeMap<u32, Box<Worker>>,
     /// The next worker's id.
     pub next_id: u32,
     /// Workers that are to be started, and how fast.
@@ -178,7 +178,7 @@ impl Apps {
 
     /// The app of that worker.
     pub fn entry_of(&self, id: u32) -> Option<&Entry> {
-        self.entries.get(&*self.workers.get(&id)?.app)
+        self.entries.get(&*self.workers.get(&id)?.app).map(|entry| &**entry)
     }
 
     /// Ids of an app's workers, in the order of their instances.

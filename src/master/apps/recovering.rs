@@ -99,10 +99,8 @@ impl Master {
 
     /// All notes, for a journal that is written anew.
     pub(in super::super) fn worker_notes(&self) -> Vec<crate::journal::Record> {
-        let note = |(id, worker): (&u32, &Worker)| {
-            Some(crate::journal::Record::Worker { id: note_id(*id), state: note(worker)? })
-        };
-        self.apps.workers.iter().filter_map(note).collect()
+        let noted = self.apps.workers.iter().filter_map(|(id, worker)| Some((*id, note(worker)?)));
+        noted.map(|(id, state)| crate::journal::Record::Worker { id: note_id(id), state }).collect()
     }
 
     /// Reads the list: apps and workers are there again, without their processes yet.
@@ -124,7 +122,9 @@ impl Master {
         for (app, old) in apps.into_iter().zip(&saved.apps) {
             let env = Rc::clone(environments.get(old.env).unwrap_or(&none));
             let policy = Policy::of(&app);
-            self.apps.entries.insert(app.name.clone(), Entry { app: Rc::new(app), policy, env, sockets: Vec::new() });
+            let name = app.name.clone();
+            let entry = Entry { app: Rc::new(app), policy, env, sockets: Vec::new() };
+            self.apps.entries.insert(name, Box::new(entry));
         }
         let now = monotonic_ns();
         for w in saved.workers {
@@ -136,7 +136,7 @@ impl Master {
             worker.last_exit = note.as_ref().and_then(|note| note.last_exit.clone()).map(Box::new);
             worker.note = note.map(Box::new);
             worker.revive = w.wanted;
-            self.apps.workers.insert(w.id, worker);
+            self.apps.workers.insert(w.id, Box::new(worker));
         }
         self.apps.next_id = self.apps.workers.keys().next_back().map_or(0, |id| id + 1).max(saved.next_id);
         info!(self.log, "the list of apps has been read"; "apps" => self.apps.entries.len(), "workers" => self.apps.workers.len());
