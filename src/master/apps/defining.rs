@@ -12,7 +12,7 @@ use crate::processfile::{self, App, Program};
 use crate::wire::apps::{Applied, Change};
 use crate::wire::request::Define;
 use crate::wire::rpc::RpcError;
-use crate::workers::{Event, Life, Policy, count, free_numbers};
+use crate::workers::{Event, Life, count, free_numbers};
 
 impl Master {
     /// `apps.start` with definitions, and `apps.apply`.
@@ -128,12 +128,11 @@ impl Master {
         self.apps.watching.stale = true;
         self.calm_soon();
         let name = app.name.clone();
-        let policy = Policy::of(&app);
         let wanted = count(&app, processors());
         let Some(old) = self.apps.entries.get_mut(&name) else {
             info!(self.log, "an app has been added"; "app" => &name, "instances" => wanted);
             let autostart = app.autostart;
-            let entry = Entry { app: Rc::new(app), policy, env: Rc::clone(env), sockets: Vec::new() };
+            let entry = Entry { app: Rc::new(app), env: Rc::clone(env), sockets: Vec::new() };
             self.apps.entries.insert(name.clone(), Box::new(entry));
             for id in self.set_instances(&name, wanted) {
                 if autostart {
@@ -151,7 +150,6 @@ impl Master {
         if !keys.is_empty() {
             info!(self.log, "an app has been changed"; "app" => &name, "keys" => keys.join(", "));
             let defined = std::mem::replace(&mut old.app, Rc::new(app));
-            old.policy = policy;
             self.close_sockets(&name, &defined);
         }
         let former = self.apps.ids_of(&name);

@@ -89,8 +89,6 @@ pub(super) struct Apps {
 pub(super) struct Entry {
     /// As it was declared.
     pub app: Rc<App>,
-    /// What follows an exit.
-    pub policy: Policy,
     /// What the caller had.
     pub env: Environment,
     /// Sockets that are kept for it.
@@ -109,7 +107,7 @@ pub(super) struct Worker {
     /// Its process.
     pub slot: Option<u32>,
     /// The process that is to take its place.
-    pub successor: Option<reloading::Successor>,
+    pub successor: Option<Box<reloading::Successor>>,
     /// Where its process's times and pid are shown from.
     pub process: Option<(u32, u64)>,
     /// How the one before ended.
@@ -217,7 +215,7 @@ impl Master {
         let now = monotonic_ns();
         let Some(worker) = self.apps.workers.get_mut(&id) else { return };
         let Some(entry) = self.apps.entries.get(&*worker.app) else { return };
-        let step = worker.life.on(event, now, &entry.policy, rand::random);
+        let step = worker.life.on(event, now, &Policy::of(&entry.app), rand::random);
         let old = worker.timer.take();
         let wake_at = worker.life.wake_at();
         self.timers.cancel(old);

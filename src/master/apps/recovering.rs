@@ -121,9 +121,8 @@ impl Master {
         let none: Environment = Rc::new(BTreeMap::new());
         for (app, old) in apps.into_iter().zip(&saved.apps) {
             let env = Rc::clone(environments.get(old.env).unwrap_or(&none));
-            let policy = Policy::of(&app);
             let name = app.name.clone();
-            let entry = Entry { app: Rc::new(app), policy, env, sockets: Vec::new() };
+            let entry = Entry { app: Rc::new(app), env, sockets: Vec::new() };
             self.apps.entries.insert(name, Box::new(entry));
         }
         let now = monotonic_ns();
@@ -131,7 +130,9 @@ impl Master {
             let Some(entry) = self.apps.entries.get(&w.app) else { continue };
             let note: Option<Note> =
                 notes.remove(&note_id(w.id)).filter(|_| restart).and_then(|note| serde_json::from_str(note.get()).ok());
-            let life = note.as_ref().map_or_else(Life::new, |note| Life::restore(&note.life, None, &entry.policy, now));
+            let life = note
+                .as_ref()
+                .map_or_else(Life::new, |note| Life::restore(&note.life, None, &Policy::of(&entry.app), now));
             let mut worker = Worker::new(w.app.into(), w.instance, life);
             worker.last_exit = note.as_ref().and_then(|note| note.last_exit.clone()).map(Box::new);
             worker.note = note.map(Box::new);
@@ -156,7 +157,7 @@ impl Master {
         let entry = self.apps.entries.get(&*worker.app)?;
         let now = monotonic_ns();
         let note = worker.note.take().map_or_else(|| worker.life.save(now), |note| note.life);
-        worker.life = Life::restore(&note, Some(row.started_mono.max(1)), &entry.policy, now);
+        worker.life = Life::restore(&note, Some(row.started_mono.max(1)), &Policy::of(&entry.app), now);
         worker.shown = worker.life.state();
         worker.slot = Some(row.slot);
         worker.process = Some((row.pid, row.started_at));
