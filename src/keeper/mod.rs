@@ -23,7 +23,7 @@ use crate::sys::pidfd::PidFd;
 use crate::sys::reap::{Exit, How};
 use crate::sys::signals::{Delivered, Signals};
 use crate::sys::spawn::{Program, SpawnError, spawn};
-use crate::sys::{memfd, notify, poll, process, seqpacket};
+use crate::sys::{memfd, memory, notify, poll, process, seqpacket};
 use crate::table::Table;
 use crate::wire::control::{self, ToKeeper, ToMaster};
 
@@ -38,6 +38,8 @@ const SIGCHLD: i32 = 17;
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// What a master is given when it is asked to stop for a second time.
 const HURRY: Duration = Duration::from_millis(500);
+/// After a start or a word from the master, until memory is given back.
+const CALM: Duration = Duration::from_secs(2);
 /// A master that lived for less than this is started again only after a pause.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
 /// The pause doubles from the first to the second.
@@ -90,6 +92,8 @@ struct Keeper<'a> {
     restart_at: Option<u64>,
     /// A master that has let go of us but still lives is killed at this time, ns monotonic.
     end_master_at: Option<u64>,
+    /// Memory is given back then.
+    calm_at: Option<u64>,
     /// Shutting down; the master is killed at this time, ns monotonic.
     stop_by: Option<u64>,
 }
@@ -137,6 +141,7 @@ pub fn serve(options: &ServeOptions) -> Result<u8, KeeperError> {
         short_lives: 0,
         restart_at: None,
         end_master_at: None,
+        calm_at: None,
         stop_by: None,
     };
     keeper.start_master()?;
@@ -151,13 +156,14 @@ impl Keeper<'_> {
     fn run(&mut self) -> io::Result<u8> {
         loop {
             let now = monotonic_ns();
-            let next =
-                [self.reaper.sweep_at, self.restart_at, self.end_master_at, self.stop_by].into_iter().flatten().min();
+            let times = [self.reaper.sweep_at, self.restart_at, self.end_master_at, self.stop_by, self.calm_at];
+            let next = times.into_iter().flatten().min();
             let timeout = next.map(|at| Duration::from_nanos(at.saturating_sub(now)));
             let control = self.master.as_ref().and_then(|m| m.control.as_ref());
             let control = control.map_or(self.signals.as_fd(), AsFd::as_fd);
             let [signalled, spoken] = poll::readable([self.signals.as_fd(), control], timeout)?;
             if spoken {
+                self.calm_at = Some(now + CALM.as_nanos() as u64);
                 self.listen();
             }
             let mut died = None;
@@ -205,6 +211,10 @@ impl Keeper<'_> {
                     let _ = master.handle.send(SIGKILL); // dead already is as good
                 }
             }
+            if self.calm_at.is_some_and(|at| at <= now) {
+                self.calm_at = None;
+                memory::give_back();
+            }
             if self.restart_at.is_some_and(|at| at <= now) {
                 self.restart_at = None;
                 if let Err(e) = self.start_master() {
@@ -234,6 +244,7 @@ impl Keeper<'_> {
             .collect();
         let fds = vec![(theirs.as_fd(), control::MASTER_FD)];
         let (pid, handle) = spawn(&Program { argv, env, fds, ..Program::default() })?;
+        self.calm_at = Some(monotonic_ns() + CALM.as_nanos() as u64);
         self.master = Some(Master { pid, handle, control: Some(ours), started_at: monotonic_ns(), quit: None });
         if let Some(control) = self.master.as_ref().and_then(|m| m.control.as_ref()) {
             let why = if self.served { "restart" } else { "" };

@@ -61,8 +61,8 @@ impl Master {
             self.runs.vanish(slot);
             self.table.clear(slot);
         } else {
-            live.extra.error =
-                Some(RunError { class: class.into(), message: error.message.clone().into(), trace: None });
+            let told = RunError { class: class.into(), message: error.message.clone().into(), trace: None };
+            live.extra.get_or_insert_default().error = Some(told);
             self.table.set_without_exit(slot, State::Failed, wall_ns());
             self.ended(slot);
         }

@@ -91,7 +91,8 @@ impl Master {
                     let live = self.runs.live(header.slot)?;
                     if live.nonce == header.nonce && live.process.as_ref().map(|p| p.0) == Some(pid) {
                         let message = format!("what the run sent cannot be read: {e}").into();
-                        live.extra.error = Some(ErrorObject { class: "ResultLost".into(), message, trace: None });
+                        let told = ErrorObject { class: "ResultLost".into(), message, trace: None };
+                        live.extra.get_or_insert_default().error = Some(told);
                     }
                     return None;
                 }
@@ -146,15 +147,16 @@ impl Master {
                     // A worker has nobody to give a result to; an uncaught error is in its log.
                     return Some(());
                 }
-                say(&mut live.extra, header.kind, payload)?;
+                let extra = live.extra.get_or_insert_default();
+                say(extra, header.kind, payload)?;
                 if header.kind != Reply::Progress {
                     // On record now, not only at its end: the master may die in between.
                     live.said = live.captures.is_empty();
                     self.journal.append(RecordRef::Ended {
                         slot: header.slot,
                         id: &live.id,
-                        result: live.extra.result.as_deref(),
-                        error: live.extra.error.as_ref(),
+                        result: extra.result.as_deref(),
+                        error: extra.error.as_ref(),
                         stdout: None,
                         stderr: None,
                         timed_out: false,

@@ -197,6 +197,7 @@ impl Master {
             journal_failed: false,
             no_compaction_until: 0,
             began_at: monotonic_ns(),
+            calming: false,
         };
         master.watch().map_err(system("watching the sockets"))?;
         master.recover(restart, records, others);
@@ -221,6 +222,7 @@ impl Master {
             info!(master.log, "listening"; "address" => listener.address());
         }
         master.tell_keeper(&ToKeeper::Ready, None);
+        master.calm_soon();
         Ok((master, guard))
     }
 

@@ -54,6 +54,8 @@ pub enum Timer {
     Watch(u32),
     /// More workers may be started.
     Workers,
+    /// What a start or new definitions took for a while is given back.
+    Calm,
 }
 
 /// Names a timer, to cancel it.

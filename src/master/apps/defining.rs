@@ -13,7 +13,7 @@ use crate::sys::clock::wall_ns;
 use crate::wire::apps::{Applied, Change};
 use crate::wire::request::Define;
 use crate::wire::rpc::RpcError;
-use crate::workers::{Event, Life, Policy, count, free_numbers};
+use crate::workers::{Event, Life, count, free_numbers};
 
 impl Master {
     /// `apps.start` with definitions, and `apps.apply`.
@@ -147,15 +147,15 @@ impl Master {
     /// for an app that is started by name alone.
     pub(super) fn define_app(&mut self, app: App, env: &Environment, update_env: bool, start: bool) {
         self.apps.watching.stale = true;
+        self.calm_soon();
         let name = app.name.clone();
-        let policy = Policy::of(&app);
         let (wanted, autostart) = (count(&app, processors()), app.autostart);
         let start = start && autostart;
         let (former, going) = self.partition_doomed(self.apps.ids_of(&name));
         let Some(old) = self.apps.entries.get_mut(&name) else {
             info!(self.log, "an app has been added"; "app" => &name, "instances" => wanted);
-            let entry = Entry { app: Rc::new(app), policy, env: Rc::clone(env), sockets: Vec::new() };
-            self.apps.entries.insert(name.clone(), entry);
+            let entry = Entry { app: Rc::new(app), env: Rc::clone(env), sockets: Vec::new() };
+            self.apps.entries.insert(name.clone(), Box::new(entry));
             for id in self.set_instances(&name, wanted) {
                 if autostart {
                     self.tell_worker(id, Event::Start);
@@ -174,7 +174,6 @@ impl Master {
         if !keys.is_empty() {
             info!(self.log, "an app has been changed"; "app" => &name, "keys" => keys.join(", "));
             let defined = std::mem::replace(&mut old.app, Rc::new(app));
-            old.policy = policy;
             self.close_sockets(&name, &defined);
         }
         if !keys.is_empty() || anew || !going.is_empty() {
@@ -222,7 +221,7 @@ impl Master {
             self.apps.next_id += 1;
             let mut worker = Worker::new(name.into(), number, Life::new());
             worker.added_at = wall_ns();
-            self.apps.workers.insert(id, worker);
+            self.apps.workers.insert(id, Box::new(worker));
             new.push(id);
         }
         new

@@ -53,9 +53,9 @@ pub(super) type Environment = Rc<BTreeMap<String, String>>;
 #[derive(Debug)]
 pub(super) struct Apps {
     /// By name.
-    pub entries: BTreeMap<String, Entry>,
+    pub entries: BTreeMap<String, Box<Entry>>,
     /// By id.
-    pub workers: BTreeMap<u32, Worker>,
+    pub workers: BTreeMap<u32, Box<Worker>>,
     /// The next worker's id.
     pub next_id: u32,
     /// Workers that are to be started, and how fast.
@@ -93,8 +93,6 @@ pub(super) struct Apps {
 pub(super) struct Entry {
     /// As it was declared.
     pub app: Rc<App>,
-    /// What follows an exit.
-    pub policy: Policy,
     /// What the caller had.
     pub env: Environment,
     /// Sockets that are kept for it.
@@ -115,7 +113,7 @@ pub(super) struct Worker {
     /// Its process.
     pub slot: Option<u32>,
     /// The process that is to take its place.
-    pub successor: Option<reloading::Successor>,
+    pub successor: Option<Box<reloading::Successor>>,
     /// Where its process's times and pid are shown from.
     pub process: Option<(u32, u64)>,
     /// How the one before ended.
@@ -190,7 +188,7 @@ impl Apps {
 
     /// The app of that worker.
     pub fn entry_of(&self, id: u32) -> Option<&Entry> {
-        self.entries.get(&*self.workers.get(&id)?.app)
+        self.entries.get(&*self.workers.get(&id)?.app).map(|entry| &**entry)
     }
 
     /// Ids of an app's workers, in the order of their instances.
@@ -234,7 +232,7 @@ impl Master {
         if worker.doomed && matches!(event, Event::Start | Event::Restart) {
             return;
         }
-        let step = worker.life.on(event, now, &entry.policy, rand::random);
+        let step = worker.life.on(event, now, &Policy::of(&entry.app), rand::random);
         let changed = wanted != worker.life.wanted();
         let old = worker.timer.take();
         let wake_at = worker.life.wake_at();

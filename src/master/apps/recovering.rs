@@ -126,10 +126,8 @@ impl Master {
 
     /// All notes, for a journal that is written anew.
     pub(in super::super) fn worker_notes(&self) -> Vec<crate::journal::Record> {
-        let note = |(id, worker): (&u32, &Worker)| {
-            Some(crate::journal::Record::Worker { id: note_id(*id), state: note(worker)? })
-        };
-        self.apps.workers.iter().filter_map(note).collect()
+        let noted = self.apps.workers.iter().filter_map(|(id, worker)| Some((*id, note(worker)?)));
+        noted.map(|(id, state)| crate::journal::Record::Worker { id: note_id(id), state }).collect()
     }
 
     /// Reads the list: apps and workers are there again, without their processes yet.
@@ -150,22 +148,25 @@ impl Master {
         let none: Environment = Rc::new(BTreeMap::new());
         for (app, old) in apps.into_iter().zip(&saved.apps) {
             let env = Rc::clone(environments.get(old.env).unwrap_or(&none));
-            let policy = Policy::of(&app);
-            self.apps.entries.insert(app.name.clone(), Entry { app: Rc::new(app), policy, env, sockets: Vec::new() });
+            let name = app.name.clone();
+            let entry = Entry { app: Rc::new(app), env, sockets: Vec::new() };
+            self.apps.entries.insert(name, Box::new(entry));
         }
         let now = monotonic_ns();
         for w in saved.workers {
             let Some(entry) = self.apps.entries.get(&w.app) else { continue };
             let note: Option<Note> =
                 notes.remove(&note_id(w.id)).filter(|_| restart).and_then(|note| serde_json::from_str(note.get()).ok());
-            let life = note.as_ref().map_or_else(Life::new, |note| Life::restore(&note.life, None, &entry.policy, now));
+            let life = note
+                .as_ref()
+                .map_or_else(Life::new, |note| Life::restore(&note.life, None, &Policy::of(&entry.app), now));
             let mut worker = Worker::new(w.app.into(), w.instance, life);
             worker.added_at = w.added_at;
             worker.last_exit = note.as_ref().and_then(|note| note.last_exit.clone()).map(Box::new);
             // The note is the younger word.
             worker.revive = note.as_ref().map_or(w.wanted, |_| worker.life.wanted());
             worker.note = note.map(Box::new);
-            self.apps.workers.insert(w.id, worker);
+            self.apps.workers.insert(w.id, Box::new(worker));
         }
         self.apps.next_id = self.apps.workers.keys().next_back().map_or(0, |id| id + 1).max(saved.next_id);
         info!(self.log, "the list of apps has been read"; "apps" => self.apps.entries.len(), "workers" => self.apps.workers.len());
@@ -199,7 +200,7 @@ impl Master {
             // Its zygote has the order, or has obeyed it: its child will say so, or the order is found to be lost.
             worker.life = Life::restore_asked(&note, worker.revive, now);
         } else {
-            worker.life = Life::restore(&note, Some(row.started_mono.max(1)), &entry.policy, now);
+            worker.life = Life::restore(&note, Some(row.started_mono.max(1)), &Policy::of(&entry.app), now);
             worker.process = Some((row.pid, row.started_at));
         }
         worker.shown = worker.life.state();

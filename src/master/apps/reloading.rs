@@ -134,7 +134,7 @@ impl Master {
 
     fn begin_successor(&mut self, id: u32) {
         let Some(worker) = self.apps.workers.get_mut(&id) else { return };
-        worker.successor = Some(Successor { slot: None, timer: None });
+        worker.successor = Some(Box::new(Successor { slot: None, timer: None }));
         if let Err(why) = self.start_process(id) {
             self.successor_failed(id, &why);
         }

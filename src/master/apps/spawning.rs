@@ -158,12 +158,14 @@ impl Master {
         if app.ready == Ready::Notify {
             env.push((NOTIFY_SOCKET.into(), self.notify_address().map_err(|e| e.to_string())?));
         }
-        let limits = [
-            (Limit::Memory, app.limits.memory),
-            (Limit::CpuTime, app.limits.cpu_time.map(|time| time.as_secs())),
-            (Limit::OpenFiles, app.limits.open_files),
-            (Limit::Core, app.limits.core),
-        ];
+        let limits = app.limits.as_ref().map(|limits| {
+            [
+                (Limit::Memory, limits.memory),
+                (Limit::CpuTime, limits.cpu_time.map(|time| time.as_secs())),
+                (Limit::OpenFiles, limits.open_files),
+                (Limit::Core, limits.core),
+            ]
+        });
         let slot = self.worker_slot(id, app, 0)?;
         let channel = if super::node::wanted(app) {
             match self.open_node_channel(slot) {
@@ -197,12 +199,12 @@ impl Master {
                 .map(|(fd, number)| (fd.as_fd(), number))
                 .collect(),
             identity,
-            limits: limits.into_iter().filter_map(|(limit, value)| Some((limit, value?))).collect(),
+            limits: limits.into_iter().flatten().filter_map(|(limit, value)| Some((limit, value?))).collect(),
             umask: app.umask,
             nice: app.nice,
             oom_score_adj: app.oom_score_adj,
             listen_pid: !sockets.is_empty(),
-            cgroup: cgroup.as_ref().map(Cgroup::entrance),
+            cgroup: cgroup.as_ref().map(Cgroup::folder),
             pid_to: Some(self.table.pid_word(slot)),
             sibling: true,
         };
