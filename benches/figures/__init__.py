@@ -1,3 +1,3 @@
-"""What `scripts/bench` measures. `machine` and `daemon` start and end things, `floors` measures what
-there is without preforkd, `latency`, `throughput`, `others`, `syscalls` and `wakeups` measure it, and
-`report` holds the result against the targets. Standard library only."""
+"""What `scripts/bench` measures. `machine`, `daemon`, `apps` and `peers` start and end things. `floors` measures what
+there is without preforkd; `latency`, `throughput`, `others`, `syscalls` and `wakeups` measure its runs, `footprint`,
+`successor`, `upkeep` and `shared` its workers. `frame` and `report` hold the result against the targets. Standard library only."""

@@ -105,17 +105,24 @@ class Daemon:
         self.stop()
 
     def start(self):
+        self.launch({"pools": [self.config.pool(self.programs)]}, "--listen", f"127.0.0.1:{self.port}")
+        self.zygote = self.settle(READY_S)["zygote_pid"]
+        self.learn_pids()
+
+    def launch(self, contents, *options):
+        """`serve` of a process file with these contents."""
         file = os.path.join(self.dir, "bench.json")
         with open(file, "w") as f:
-            json.dump({"pools": [self.config.pool(self.programs)]}, f)
+            json.dump(contents, f)
         self.log = os.path.join(self.dir, "bench.log")
-        command = [self.programs.daemon, "serve", file, "--dir", self.dir, "--listen", f"127.0.0.1:{self.port}"]
+        command = [self.programs.daemon, "serve", file, "--dir", self.dir, *options]
         try:
             with open(self.log, "w") as log:
                 self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         except OSError as e:
             raise NotMeasured(f"start {command[0]}: {e.strerror}; build it with cargo build --release") from e
-        self.zygote = self.settle(READY_S)["zygote_pid"]
+
+    def learn_pids(self):
         info = self.ask("info")
         self.keeper, self.master = info["keeper_pid"], info["master_pid"]
 

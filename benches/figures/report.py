@@ -1,11 +1,19 @@
 """The table, on a terminal and as markdown for the documentation."""
 
-HEAD = ("", "p50", "p99", "a second", "limit", "ratio", "target", "")
+from .rounds import Row
+
+
+def head(sections):
+    """All rows of a table are of one kind."""
+    kind = next((type(row) for s in sections for row in s.rows), Row)
+    return ["", *kind.HEAD, "limit", "ratio", "target", ""]
 
 
 def number(value):
     if value is None:
         return ""
+    if isinstance(value, int):
+        return f"{value:,}"
     return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.1f}"
 
 
@@ -13,7 +21,7 @@ def cells(row):
     limit = f"{number(row.limit)} {row.limit_is}".strip() if row.limit is not None else row.limit_is
     ratio = "" if row.ratio is None else f"{row.ratio:.2f}" if row.ratio < 100 else f"{row.ratio:.0f}"
     target = f"{'≤' if row.target[0] == '<=' else '≥'} {row.target[1]:g}" if row.target else ""
-    return [row.what, number(row.p50), number(row.p99), number(row.per_second), limit, ratio, target, row.verdict]
+    return [row.what, *map(number, row.shown), limit, ratio, target, row.verdict]
 
 
 def syscall_lines(syscalls):
@@ -28,11 +36,12 @@ def syscall_lines(syscalls):
 
 
 def text(header, sections, syscalls):
-    table = [(None, list(HEAD))]
+    names = head(sections)
+    table = [(None, names)]
     for section in sections:
         table.append((section.title, None))
         table += [(row, cells(row)) for row in section.rows]
-    widths = [max(len(c[i]) for _, c in table if c) for i in range(len(HEAD))]
+    widths = [max(len(c[i]) for _, c in table if c) for i in range(len(names))]
     lines = list(header) + [""]
     for what, c in table:
         if c is None:
@@ -50,11 +59,12 @@ def text(header, sections, syscalls):
 
 
 def markdown(header, sections, syscalls):
+    names = head(sections)
     lines = [f"- {line}" for line in header if line] + [""]
     for section in sections:
         lines += [f"### {section.title}", ""]
-        used = [i for i in range(len(HEAD)) if i == 0 or any(cells(r)[i] for r in section.rows)]
-        lines.append("| " + " | ".join(HEAD[i] for i in used) + " |")
+        used = [i for i in range(len(names)) if i == 0 or any(cells(r)[i] for r in section.rows)]
+        lines.append("| " + " | ".join(names[i] for i in used) + " |")
         lines.append("|" + "|".join("---" if i in (0, 4) else "--:" for i in used) + "|")
         for row in section.rows:
             c = cells(row)

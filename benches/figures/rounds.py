@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .daemon import NotMeasured
 
@@ -58,17 +58,16 @@ class Rounds:
 
 
 @dataclass
-class Row:
+class Held:
+    """A line of the table, held against a limit."""
+
     what: str
-    p50: float | None = None
-    p99: float | None = None
-    per_second: float | None = None
-    limit: float | None = None
-    limit_is: str = ""
-    ratio: float | None = None
+    limit: float | None = field(default=None, kw_only=True)
+    limit_is: str = field(default="", kw_only=True)
+    ratio: float | None = field(default=None, kw_only=True)
     # ("<=" or ">=", bound) of the ratio
-    target: tuple | None = None
-    note: str = ""
+    target: tuple | None = field(default=None, kw_only=True)
+    note: str = field(default="", kw_only=True)
 
     @property
     def verdict(self):
@@ -82,6 +81,53 @@ class Row:
 
 
 @dataclass
+class Row(Held):
+    p50: float | None = None
+    p99: float | None = None
+    per_second: float | None = None
+
+    HEAD = ("p50", "p99", "a second")
+
+    @property
+    def shown(self):
+        return self.p50, self.p99, self.per_second
+
+
+@dataclass
+class Beside(Held):
+    """The same figure of three supervisors."""
+
+    preforkd: float | None = None
+    pm2: float | None = None
+    supervisord: float | None = None
+
+    HEAD = ("preforkd", "pm2", "supervisord")
+
+    @property
+    def shown(self):
+        return self.preforkd, self.pm2, self.supervisord
+
+
+@dataclass
 class Section:
     title: str
     rows: list
+
+
+def beside(rounds, what, name, holds=(), note=""):
+    """The lines for one figure of all supervisors, `name` with `{}` for theirs: one line for each of `holds`, which
+    are (limit, limit_is, ratio, target), or one without. The note of each that could not be measured is below."""
+    names = [name.format(s) for s in Beside.HEAD]
+    missing = [f"{s}: not measured: {w}" for s in Beside.HEAD for k, w in rounds.missing.items() if name.format(s).startswith(f"{k} ")]
+    rows = [Beside(what, *map(rounds.median, names), note="; ".join([*([note] if note else []), *missing]))]
+    for i, (limit, limit_is, ratio, target) in enumerate(holds):
+        if i > 0:
+            rows.append(Beside(""))
+        rows[-1].limit, rows[-1].limit_is, rows[-1].ratio, rows[-1].target = limit, limit_is, ratio, target
+    return rows
+
+
+def against(rounds, name, peer, target=None):
+    """Preforkd's figure held against a peer's."""
+    mine, theirs = name.format("preforkd"), name.format(peer)
+    return rounds.median(theirs), peer, rounds.ratio(mine, theirs), target

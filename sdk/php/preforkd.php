@@ -1055,7 +1055,9 @@ namespace Preforkd {
                 self::refuse('error', \get_class($thrown) . ' before the start: ' . $thrown->getMessage()
                     . ' in ' . $thrown->getFile() . ':' . $thrown->getLine());
             }
-            self::send(STARTED);
+            if (!self::send(STARTED)) {
+                self::$way->leave(0); // nobody waits for it any more
+            }
             self::$phase = 'run';
         }
 

@@ -158,15 +158,16 @@ def reply(kind, payload=b"", address=None):
     slot, nonce = address or replies.address
     flags, rights, memfd = 0, (), None
     if not replies.there():
-        return
+        return False
     if len(payload) > INLINE:
         memfd = sealed(payload)
         flags, rights = MEMFD, [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", memfd))]
         payload = b""
     try:
         replies.socket.sendmsg((HEADER.pack(kind, flags, slot, nonce), payload), rights, socket.MSG_NOSIGNAL)
+        return True
     except ConnectionError:
-        pass  # the daemon is gone; the run goes on
+        return False  # the daemon is gone; a run that has begun goes on
     finally:
         if memfd is not None:
             os.close(memfd)
@@ -844,7 +845,8 @@ def run(zygote, order):
         reply(REFUSED, to_json({"code": code, "message": message}))
         flush(open_writers())
         os._exit(0)
-    reply(STARTED)
+    if not reply(STARTED):
+        os._exit(0)  # nobody waits for it any more
     os.register_at_fork(after_in_child=forget_channel)
     try:
         result = call()

@@ -88,6 +88,7 @@ mod tests {
             listen: vec!["127.0.0.1:31337".into(), "/run/preforkd/preforkd.sock".into()],
             counts: info::Counts { running: 3, kept_bytes: 2048, ..info::Counts::default() },
             limits: info::Limits { max_line: 1 << 20, request_timeout_ms: 10_000, ..info::Limits::default() },
+            warning: None,
         };
         let text = text(&Terminal::PLAIN, &info);
         for part in ["up          1 min 30 s", "3 running", "kept        2.00 KiB", "lines 1.00 MiB", "in 10.0 s"] {

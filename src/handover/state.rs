@@ -296,10 +296,12 @@ pub struct WorkersAsked {
     pub ids: Vec<u32>,
     /// Those that are not there yet.
     pub missing: Vec<u32>,
-    /// 0 nothing, 1 up, 2 down, 3 gone.
+    /// 0 nothing, 1 up, 2 down, 3 gone, 4 the list is on the disk.
     pub until: u8,
     /// Those that are gone, as JSON.
     pub gone: Vec<String>,
+    /// What it is told instead, as JSON.
+    pub answer: Option<String>,
 }
 
 /// Output that has been read.

@@ -25,7 +25,9 @@ pub use replay::{JournalError, Torn};
 use frame::Chain;
 use replay::beside;
 
-/// Memory for records that is kept from one flush to the next, in bytes.
+/// Memory for records that is kept from one flush to the next, in bytes. A turn of the loop rarely has more.
+const KEPT: usize = 16 << 10;
+/// How much is written at a time when the journal is written anew, in bytes.
 const BUFFER: usize = 256 << 10;
 
 /// Dead bytes for which a compaction is not worth its while.
@@ -88,7 +90,7 @@ impl Journal {
         }
         self.size += self.buffer.len() as u64;
         self.buffer.clear();
-        self.buffer.shrink_to(BUFFER);
+        self.buffer.shrink_to(KEPT);
         Ok(())
     }
 

@@ -26,7 +26,7 @@ use crate::sys::pidfd::PidFd;
 use crate::sys::reap::{Exit, How};
 use crate::sys::signals::{Delivered, Signals};
 use crate::sys::spawn::{Program, SpawnError, spawn};
-use crate::sys::{memfd, notify, poll, process, seqpacket};
+use crate::sys::{memfd, memory, notify, poll, process, seqpacket};
 use crate::table::Table;
 use crate::wire::control::{self, ToKeeper, ToMaster};
 
@@ -42,6 +42,8 @@ const SIGCHLD: i32 = 17;
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// What a master is given when it is asked to stop for a second time.
 const HURRY: Duration = Duration::from_millis(500);
+/// After a start or a word from the master, until memory is given back.
+const CALM: Duration = Duration::from_secs(2);
 /// A master that lived for less than this is started again only after a pause.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
 /// The pause doubles from the first to the second.
@@ -61,7 +63,9 @@ pub enum KeeperError {
         pid: Option<u32>,
     },
     /// The one that serves it has lost its keeper.
-    #[error("the daemon on {dir} has lost its keeper, and its master still serves: take over with `preforkd serve --adopt` and the same arguments")]
+    #[error(
+        "the daemon on {dir} has lost its keeper, and its master still serves: take over with `preforkd serve --adopt` and the same arguments"
+    )]
     Orphaned {
         /// The directory.
         dir: String,
@@ -112,6 +116,8 @@ struct Keeper<'a> {
     restart_at: Option<u64>,
     /// A master that has let go of us but still lives is killed at this time, ns monotonic.
     end_master_at: Option<u64>,
+    /// Memory is given back then.
+    calm_at: Option<u64>,
     /// Shutting down; the master is killed at this time, ns monotonic.
     stop_by: Option<u64>,
 }
@@ -130,12 +136,15 @@ pub fn serve(options: &ServeOptions) -> Result<u8, KeeperError> {
     let (lock, fostered) = match DirLock::take(&options.dirs.lock()) {
         Ok(lock) => (Some(lock), None),
         Err(LockError::Held(pid)) => (None, Some(adopting::find(options, pid)?)),
-        Err(LockError::Io(source)) => return Err(KeeperError::System { doing: "locking the directory".into(), source }),
+        Err(LockError::Io(source)) => {
+            return Err(KeeperError::System { doing: "locking the directory".into(), source });
+        }
     };
     process::keep_inherited_to_ourselves().map_err(system("marking inherited descriptors close-on-exec"))?;
     process::become_subreaper().map_err(system("becoming the subreaper"))?;
     process::raise_open_files().map_err(system("raising the limit of open files"))?;
-    let signals = Signals::take(&[SIGHUP, SIGINT, SIGUSR1, SIGUSR2, SIGTERM, SIGCHLD]).map_err(system("blocking signals"))?;
+    let signals =
+        Signals::take(&[SIGHUP, SIGINT, SIGUSR1, SIGUSR2, SIGTERM, SIGCHLD]).map_err(system("blocking signals"))?;
     // Whoever is adopted goes on reading the ring where it was.
     let table = Table::open(&options.dirs.table(), fostered.is_none()).map_err(system("opening the shared table"))?;
     table.set_keeper(std::process::id());
@@ -167,6 +176,7 @@ pub fn serve(options: &ServeOptions) -> Result<u8, KeeperError> {
         short_lives: 0,
         restart_at: None,
         end_master_at: None,
+        calm_at: None,
         stop_by: None,
     };
     match fostered {
@@ -185,13 +195,15 @@ impl Keeper<'_> {
         loop {
             let now = monotonic_ns();
             let leave_by = self.leaving.as_ref().map(|(_, _, at)| *at);
-            let timers = [self.reaper.sweep_at, self.restart_at, self.end_master_at, self.stop_by, leave_by];
-            let next = timers.into_iter().flatten().min();
+            let times =
+                [self.reaper.sweep_at, self.restart_at, self.end_master_at, self.stop_by, leave_by, self.calm_at];
+            let next = times.into_iter().flatten().min();
             let timeout = next.map(|at| Duration::from_nanos(at.saturating_sub(now)));
             let control = self.master.as_ref().and_then(|m| m.control.as_ref());
             let control = control.map_or(self.signals.as_fd(), AsFd::as_fd);
             let [signalled, spoken] = poll::readable([self.signals.as_fd(), control], timeout)?;
             if spoken {
+                self.calm_at = Some(now + CALM.as_nanos() as u64);
                 self.listen();
             }
             let mut died = Vec::new();
@@ -247,6 +259,10 @@ impl Keeper<'_> {
                 }
             }
             self.end_who_lingers(now);
+            if self.calm_at.is_some_and(|at| at <= now) {
+                self.calm_at = None;
+                memory::give_back();
+            }
             if self.restart_at.is_some_and(|at| at <= now) {
                 self.restart_at = None;
                 if let Err(e) = self.start_master() {

@@ -57,16 +57,11 @@ struct Queue {
 pub struct Compressor(Arc<Mutex<Queue>>);
 
 impl Compressor {
-    /// Compresses `plain`, some time. `count` is the log's count of rotations now.
-    pub fn ask(
-        &self,
-        plain: PathBuf,
-        rotations: &Rotations,
-        count: u64,
-        identity: Option<&Identity>,
-    ) -> io::Result<()> {
+    /// Compresses `plain`, some time, if that log has not been rotated again by then.
+    pub fn ask(&self, plain: PathBuf, rotations: &Rotations, identity: Option<&Identity>) -> io::Result<()> {
+        let job = Job { plain, rotations: rotations.clone(), count: *rotations.lock(), identity: identity.cloned() };
         let mut queue = self.queue();
-        queue.jobs.push_back(Job { plain, rotations: rotations.clone(), count, identity: identity.cloned() });
+        queue.jobs.push_back(job);
         if !queue.running {
             let all = self.clone();
             // The next one who asks tries again; a file stays as it is meanwhile, which is no loss.

@@ -33,9 +33,9 @@ const RETRY: u64 = 60_000_000_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileConfig {
     /// Absolute. `/dev/stdout` and `/dev/stderr` are the daemon's own.
-    pub path: PathBuf,
+    pub path: Rc<Path>,
     /// With whose rights it is opened, renamed and compressed; None: ours.
-    pub identity: Option<Identity>,
+    pub identity: Option<Box<Identity>>,
     /// Rotated before it gets larger than this, in bytes.
     pub max_size: Option<u64>,
     /// Rotated by the first write after it is older than this.
@@ -77,7 +77,7 @@ pub struct LogFile {
     at_line_start: bool,
     /// Why writes fail, and how much has been lost since they do.
     losing: Option<(io::ErrorKind, u64)>,
-    rotations: Rotations,
+    rotations: Option<Rotations>,
     compressor: Compressor,
     notices: Notices,
 }
@@ -94,15 +94,14 @@ impl LogFile {
             retry_at: 0,
             at_line_start: true,
             losing: None,
-            rotations: Rotations::default(),
+            rotations: None,
             compressor,
             notices,
         };
         log.look()?;
         if log.regular {
-            let count = *log.rotations.lock();
             // Whatever is left over there can wait; that it could not be looked at says the next rotation.
-            let _ = log.compress_the_rest(count);
+            let _ = log.compress_the_rest();
         }
         Ok(log)
     }
@@ -216,7 +215,7 @@ impl LogFile {
             (Some((_, lost)), _) => *lost += bytes,
             (None, Some(why)) => {
                 self.losing = Some((why.kind(), bytes));
-                self.notices.borrow_mut().push(Notice::Losing(self.config.path.clone(), why.to_string()));
+                self.notices.borrow_mut().push(Notice::Losing(self.config.path.to_path_buf(), why.to_string()));
             }
             (None, None) => {}
         }
@@ -242,7 +241,7 @@ impl LogFile {
                 self.at_line_start = n == line.len();
                 self.size += n as u64;
                 self.losing = None;
-                self.notices.borrow_mut().push(Notice::Recovered(self.config.path.clone(), lost));
+                self.notices.borrow_mut().push(Notice::Recovered(self.config.path.to_path_buf(), lost));
                 true
             }
             _ => false,
@@ -259,29 +258,30 @@ impl LogFile {
         if self.look().is_ok() && self.size < before {
             return true;
         }
-        let mut count = self.rotations.lock();
-        *count += 1;
-        let now = *count;
         let (path, keep) = (self.config.path.clone(), self.config.max_files);
+        let rotations = self.rotations.get_or_insert_default().clone();
+        let mut count = rotations.lock();
+        *count += 1;
         let done = with_rights(&self.config, || chain::rotate(&path, keep));
         drop(count);
         let done = done.and_then(|()| self.reopen());
         self.at_line_start = true;
         // Left as they are: larger than they could be, and tried again by the next rotation.
-        let _ = self.compress_the_rest(now);
+        let _ = self.compress_the_rest();
         if let Err(e) = &done {
             self.retry_at = monotonic_ns().saturating_add(RETRY);
-            self.notices.borrow_mut().push(Notice::NotRotated(path, e.to_string()));
+            self.notices.borrow_mut().push(Notice::NotRotated(path.to_path_buf(), e.to_string()));
         }
         done.is_ok()
     }
 
-    fn compress_the_rest(&self, count: u64) -> io::Result<()> {
+    fn compress_the_rest(&mut self) -> io::Result<()> {
         if !self.config.compress {
             return Ok(());
         }
         for plain in with_rights(&self.config, || chain::uncompressed(&self.config.path))? {
-            self.compressor.ask(plain, &self.rotations, count, self.config.identity.as_ref())?;
+            let rotations = self.rotations.get_or_insert_default();
+            self.compressor.ask(plain, rotations, self.config.identity.as_deref())?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use super::file::{FileConfig, LogFile, Notice, Notices};
 /// All of them.
 #[derive(Debug, Default)]
 pub struct Files {
-    open: HashMap<PathBuf, Weak<RefCell<LogFile>>>,
+    open: HashMap<Rc<Path>, Weak<RefCell<LogFile>>>,
     compressor: Compressor,
     notices: Notices,
 }
@@ -39,7 +39,7 @@ impl Files {
         let mut failed = Vec::new();
         for (path, file) in &self.open {
             if let Some(Err(e)) = file.upgrade().map(|file| file.borrow_mut().reopen()) {
-                failed.push((path.clone(), e));
+                failed.push((path.to_path_buf(), e));
             }
         }
         failed

@@ -36,8 +36,8 @@ pub fn of_app(
         Sink::Default | Sink::Off => None,
     };
     let config = |(path, identity): (PathBuf, Option<&Identity>)| FileConfig {
-        path: if logs.merge { path } else { numbered(&path, instance) },
-        identity: identity.cloned(),
+        path: if logs.merge { path } else { numbered(&path, instance) }.into(),
+        identity: identity.cloned().map(Box::new),
         max_size: logs.max_size,
         max_age: logs.max_age,
         max_files: logs.max_files,
@@ -51,7 +51,7 @@ pub fn of_app(
 /// The file of a pool's stream.
 pub fn of_pool(name: &str, kind: Kind, folder: &Path) -> FileConfig {
     FileConfig {
-        path: default(folder, name, kind),
+        path: default(folder, name, kind).into(),
         identity: None,
         max_size: Some(POOL_SIZE),
         max_age: None,
@@ -104,7 +104,7 @@ mod tests {
 
     fn paths(logs: &Logs, instance: u32, kind: Kind) -> Vec<String> {
         let all = of_app(logs, "a.b", instance, kind, Path::new("/d"), None);
-        all.into_iter().map(|file| file.path.into_os_string().into_string().unwrap()).collect()
+        all.into_iter().map(|file| file.path.to_str().unwrap().to_owned()).collect()
     }
 
     #[test]

@@ -82,13 +82,13 @@ pub struct Stream {
     pub kind: Kind,
     format: Format,
     date: Option<Box<Date>>,
-    files: Vec<Rc<RefCell<LogFile>>>,
+    files: Box<[Rc<RefCell<LogFile>>]>,
     keeps_recent: bool,
     recent: Option<Box<Recent>>,
     lines: Lines,
     /// The latest that was written did not end its line.
     mid_line: bool,
-    watched: Option<Lines>,
+    watched: Option<Box<Lines>>,
     lost: u64,
 }
 
@@ -102,7 +102,7 @@ impl Stream {
             kind: config.kind,
             format: config.format,
             date: None,
-            files: Vec::new(),
+            files: Box::default(),
             keeps_recent: config.recent,
             recent: None,
             lines: Lines::default(),
@@ -116,9 +116,13 @@ impl Stream {
 
     /// Another form, or other files, from now on. After an error all is as before.
     pub fn configure(&mut self, config: &StreamConfig, files: &mut Files) -> io::Result<()> {
-        let opened = config.files.iter().map(|file| files.open(file.clone())).collect::<io::Result<_>>()?;
+        // In one piece from the beginning: it stays for as long as the process's output.
+        let mut opened = Vec::with_capacity(config.files.len());
+        for file in &config.files {
+            opened.push(files.open(file.clone())?);
+        }
         self.flush(wall_ns(), &mut Vec::new());
-        self.files = opened;
+        self.files = opened.into();
         self.namespace = config.namespace.clone();
         (self.worker, self.format, self.keeps_recent) = (config.worker, config.format, config.recent);
         if self.date.as_deref().map(Date::pattern) != config.date.as_deref() {
@@ -178,7 +182,7 @@ impl Stream {
     /// Somebody wants its lines from now on, or does not any more.
     pub fn watch(&mut self, wanted: bool) {
         match (&self.watched, wanted) {
-            (None, true) => self.watched = Some(Lines::default()),
+            (None, true) => self.watched = Some(Box::default()),
             (Some(_), false) => self.watched = None,
             _ => {}
         }
@@ -232,7 +236,7 @@ impl Stream {
             self.recent.get_or_insert_default().push(&from.recent);
         }
         if let Some(watched) = &mut self.watched {
-            *watched = Lines::from_held(from.watched);
+            **watched = Lines::from_held(from.watched);
         }
     }
 

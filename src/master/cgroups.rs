@@ -51,7 +51,7 @@ impl WorkerCgroups {
 
     /// One for a worker's process that runs already.
     pub fn bring(&self, live: &Live, pid: u32, handle: &PidFd, log: &slog::Logger) {
-        let Some(mut cgroup) = self.make(live, log) else { return };
+        let Some(cgroup) = self.make(live, log) else { return };
         let brought = cgroup.bring(pid);
         // Alive by now, it had its number all the time.
         if (brought.is_err() || handle.send(0).is_err())

@@ -19,8 +19,10 @@ impl Master {
 
     /// A run of which a former master may have heard that it started, and we hear nothing.
     pub(super) fn lose(&mut self, slot: u32, why: &str) {
+        let worker = self.runs.live(slot).is_some_and(|live| live.worker.is_some());
         self.fail_start_as(slot, &RpcError::start_failed(why), "unknown");
-        if self.runs.live(slot).is_none() {
+        // A worker's row is gone with its process.
+        if !worker && self.runs.live(slot).is_none() {
             self.table.set_without_exit(slot, State::Unknown, wall_ns());
         }
     }
@@ -59,8 +61,8 @@ impl Master {
             self.runs.vanish(slot);
             self.table.clear(slot);
         } else {
-            live.extra.error =
-                Some(RunError { class: class.into(), message: error.message.clone().into(), trace: None });
+            let told = RunError { class: class.into(), message: error.message.clone().into(), trace: None };
+            live.extra.get_or_insert_default().error = Some(told);
             self.table.set_without_exit(slot, State::Failed, wall_ns());
             self.ended(slot);
         }

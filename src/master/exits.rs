@@ -110,7 +110,8 @@ impl Master {
         }
         let mut texts = self.finish_captures(slot, captures).into_iter();
         if let (Some(live), Some(out), Some(error)) = (self.runs.live(slot), texts.next(), texts.next()) {
-            (live.extra.stdout, live.extra.stderr) = (Some(out), Some(error));
+            let extra = live.extra.get_or_insert_default();
+            (extra.stdout, extra.stderr) = (Some(out), Some(error));
         }
         match state {
             State::Unknown => self.table.set_without_exit(slot, state, exit.at),

@@ -141,8 +141,10 @@ impl Master {
                         Until::Up => 1,
                         Until::Down => 2,
                         Until::Gone => 3,
+                        Until::Saved => 4,
                     },
                     gone: p.gone.iter().map(ToString::to_string).collect(),
+                    answer: p.answer.as_ref().map(ToString::to_string),
                 })
                 .collect(),
             wrong_tokens: self.wrong_tokens.iter().map(|asker| luggage.asker(asker)).collect(),
@@ -244,7 +246,11 @@ fn hand_run<'a>(slot: u32, live: &'a Live, luggage: &mut Luggage<'a>) -> handove
         early_signal: live.early_signal.map(|(signal, grace)| (signal, grace.map(|g| g.as_nanos() as u64))),
         ending: live.ending,
         tree: luggage.members(&live.tree),
-        error: live.extra.error.as_ref().and_then(|error| serde_json::to_string(error).ok()),
+        error: live
+            .extra
+            .as_ref()
+            .and_then(|extra| extra.error.as_ref())
+            .and_then(|error| serde_json::to_string(error).ok()),
         waiters: live
             .waiters
             .iter()

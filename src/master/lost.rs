@@ -48,6 +48,11 @@ impl Master {
             return;
         }
         for (slot, order) in late {
+            if self.runs.live(slot).is_some_and(|live| live.recovered && live.worker.is_some()) {
+                // Who has it cannot be told any more. If its child comes nevertheless it ends at once.
+                self.lose(slot, "the daemon's master was killed while it was asked for, and it did not come");
+                continue;
+            }
             if self.never_forked(index, slot) {
                 self.send_again(index, slot);
                 continue;
@@ -188,6 +193,20 @@ impl Master {
         pool.untold = true;
         self.generation_lost_one(index, number);
         self.busy(index);
+    }
+
+    /// A child has started what is nobody's any more: a former master had asked for it, and did not live to put it on
+    /// record, or it has been given up meanwhile.
+    pub(super) fn kill_unasked(&self, index: usize, pid: u32, handle: Option<PidFd>) {
+        match handle {
+            _ if self.pids.contains_key(&pid) => {}
+            // The kernel's word for whoever said so.
+            Some(handle) => {
+                info!(self.log, "a process that nobody asked for is killed"; "pool" => &self.pools[index].definition.name, "pid" => pid);
+                let _ = handle.send(SIGKILL); // dead already is as good
+            }
+            None => self.kill_silent(index, pid),
+        }
     }
 
     /// That generation's channel is silent: its runs that have not started never will.

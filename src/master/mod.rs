@@ -60,6 +60,7 @@ use crate::pool::Pool;
 use crate::settings::ServeOptions;
 use crate::sys::clock::monotonic_ns;
 use crate::sys::eventfd::EventFd;
+use crate::sys::memory;
 use crate::sys::seqpacket::Batch;
 use crate::table::{ExitEntry, RingReader, Table};
 use crate::wire::info::Counts;
@@ -72,6 +73,8 @@ const START_CHECK: Duration = Duration::from_secs(1);
 const HUNG: Duration = Duration::from_secs(5);
 /// How long an ended run of a pool that is gone is kept.
 const KEEP_GONE: Duration = Duration::from_secs(24 * 3600);
+/// After a start or new definitions, until memory is given back.
+const CALM: Duration = Duration::from_secs(2);
 /// Events that one turn takes.
 const EVENTS: usize = 1024;
 
@@ -152,6 +155,8 @@ struct Master {
     /// ns monotonic.
     no_compaction_until: u64,
     began_at: u64,
+    /// A timer runs for [`Master::calm`].
+    calming: bool,
 }
 
 /// Serves until told to stop. Returns the exit code.
@@ -330,11 +335,13 @@ impl Master {
             Timer::Ready { slot, seq } => self.ready_timer(slot, seq),
             Timer::Successor { slot, seq } => self.successor_timer(slot, seq),
             Timer::Memory => self.measure(),
+            Timer::List => self.write_list_again(),
             Timer::Watch(number) => self.watch_over(number),
             Timer::Upgrade => self.upgrade_late(),
             Timer::AskHow { slot, seq, since } => self.ask_how(slot, seq, since),
             // Only to wake us: starts are looked at in each turn.
             Timer::Workers => {}
+            Timer::Calm => self.calm(),
         }
     }
 
@@ -356,6 +363,22 @@ impl Master {
             warn!(self.log, "asking for idle children"; "pool" => &pool.definition.name, "error" => %e);
             self.pause_forks(index);
         }
+    }
+
+    /// Much has been read and made: some time from now on memory is given back.
+    fn calm_soon(&mut self) {
+        if !self.calming {
+            self.calming = true;
+            self.timers.after(CALM, Timer::Calm);
+        }
+    }
+
+    fn calm(&mut self) {
+        self.calming = false;
+        if self.apps.starts.next_at(monotonic_ns()).is_some() {
+            return self.calm_soon();
+        }
+        memory::give_back();
     }
 
     fn nonce(&mut self) -> u64 {

@@ -39,8 +39,7 @@ const ASK_UNTIL: Duration = Duration::from_secs(2);
 /// What is told of an end that nobody saw.
 const UNSEEN: &str = "the keeper had died, and nobody could see how it ended";
 /// Why nothing is started.
-pub(super) const NO_KEEPER: &str =
-    "the daemon's keeper has died, so that nothing new is started; take over with `preforkd serve --adopt` and the same arguments";
+pub(super) const NO_KEEPER: &str = "the daemon's keeper has died, so that nothing new is started; take over with `preforkd serve --adopt` and the same arguments";
 
 impl Master {
     /// The keeper has gone.
@@ -222,8 +221,9 @@ impl Master {
         };
         if live.worker.is_some() {
             warn!(self.log, "a worker has ended, and how is not known: it is taken for exit code 255"; "pid" => exit.pid);
-        } else if live.extra.error.is_none() {
-            live.extra.error = Some(RunError { class: "unknown".into(), message: UNSEEN.into(), trace: None });
+        } else {
+            let unseen = || RunError { class: "unknown".into(), message: UNSEEN.into(), trace: None };
+            live.extra.get_or_insert_default().error.get_or_insert_with(unseen);
         }
         self.complete_as(slot, &exit, State::Unknown);
     }

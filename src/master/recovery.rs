@@ -173,7 +173,8 @@ impl Master {
             kill_timeout: row.kill_timeout,
             ..Live::new(&row.id, pool)
         };
-        let queued = (row.state == State::Queued).then(|| left.requests.remove(&row.id).or(self.handed.request(row.slot)));
+        let queued =
+            (row.state == State::Queued).then(|| left.requests.remove(&row.id).or(self.handed.request(row.slot)));
         if let (Some(index), Some(request)) = (pool, queued.flatten().and_then(|r| request_from(&r))) {
             live.request = Some(request);
             self.take_run(row.slot, &mut live);
@@ -190,7 +191,8 @@ impl Master {
             self.runs.insert(row.slot, live);
             if let Some(live) = self.runs.live(row.slot) {
                 let why = "the daemon ended while it ran, and nobody saw how it ended";
-                live.extra.error = Some(RunError { class: "unknown".into(), message: why.into(), trace: None });
+                let told = RunError { class: "unknown".into(), message: why.into(), trace: None };
+                live.extra.get_or_insert_default().error = Some(told);
             }
             let state = State::Unknown;
             self.table.set_without_exit(row.slot, state, wall_ns());
@@ -219,7 +221,7 @@ impl Master {
             }
         }
         if let Some(extra) = left.extras.remove(&row.id) {
-            live.extra = *extra;
+            live.extra = Some(extra);
             live.said = true;
         }
         live.ending = row.kill_at != 0;

@@ -91,7 +91,8 @@ impl Master {
                     let live = self.runs.live(header.slot)?;
                     if live.nonce == header.nonce && live.process.as_ref().map(|p| p.0) == Some(pid) {
                         let message = format!("what the run sent cannot be read: {e}").into();
-                        live.extra.error = Some(ErrorObject { class: "ResultLost".into(), message, trace: None });
+                        let told = ErrorObject { class: "ResultLost".into(), message, trace: None };
+                        live.extra.get_or_insert_default().error = Some(told);
                     }
                     return None;
                 }
@@ -116,7 +117,13 @@ impl Master {
                 }
                 Some(())
             }
-            Reply::Started => self.started(pool, generation, header.slot, header.nonce, pid, extra.pidfd),
+            Reply::Started => {
+                if !self.is_asked_for(pool, header.slot, header.nonce) {
+                    self.kill_unasked(pool, pid, extra.pidfd);
+                    return None;
+                }
+                self.started(pool, generation, header.slot, pid, extra.pidfd)
+            }
             Reply::Refused => {
                 let live = self.runs.live(header.slot)?;
                 if live.state != State::Starting || live.nonce != header.nonce || live.pool != Some(pool) {
@@ -140,15 +147,16 @@ impl Master {
                     // A worker has nobody to give a result to; an uncaught error is in its log.
                     return Some(());
                 }
-                say(&mut live.extra, header.kind, payload)?;
+                let extra = live.extra.get_or_insert_default();
+                say(extra, header.kind, payload)?;
                 if header.kind != Reply::Progress {
                     // On record now, not only at its end: the master may die in between.
                     live.said = live.captures.is_empty();
                     self.journal.append(RecordRef::Ended {
                         slot: header.slot,
                         id: &live.id,
-                        result: live.extra.result.as_deref(),
-                        error: live.extra.error.as_ref(),
+                        result: extra.result.as_deref(),
+                        error: extra.error.as_ref(),
                         stdout: None,
                         stderr: None,
                         timed_out: false,
@@ -159,21 +167,14 @@ impl Master {
         }
     }
 
+    /// Whether somebody waits for that child.
+    fn is_asked_for(&mut self, pool: usize, slot: u32, nonce: u64) -> bool {
+        self.runs.live(slot).is_some_and(|l| l.state == State::Starting && l.nonce == nonce && l.pool == Some(pool))
+    }
+
     /// A child says that it has started: from here on it is the run's process.
-    fn started(
-        &mut self,
-        pool: usize,
-        generation: u32,
-        slot: u32,
-        nonce: u64,
-        pid: u32,
-        pidfd: Option<PidFd>,
-    ) -> Option<()> {
-        let live = self.runs.live(slot)?;
-        if live.state != State::Starting || live.nonce != nonce || live.pool != Some(pool) {
-            return None;
-        }
-        let mut fork_seq = live.fork_seq;
+    fn started(&mut self, pool: usize, generation: u32, slot: u32, pid: u32, pidfd: Option<PidFd>) -> Option<()> {
+        let mut fork_seq = self.runs.live(slot)?.fork_seq;
         if let Some(&other) = self.pids.get(&pid) {
             // The number is taken by one whose exit is in the ring but not done with: it has been reaped, and reused.
             let from = self.runs.live(other).map_or(0, |l| l.fork_seq);

@@ -103,7 +103,7 @@ impl Live {
             node: None,
             captures: Vec::new(),
             said: false,
-            extra: Extra::default(),
+            extra: None,
         }
     }
 }
@@ -178,7 +178,7 @@ pub struct Live {
     /// All of what it leaves is in the journal already.
     pub said: bool,
     /// What has come so far.
-    pub extra: Extra,
+    pub extra: Option<Box<Extra>>,
 }
 
 #[derive(Debug)]
@@ -301,8 +301,7 @@ impl Runs {
     /// The run in `slot` has ended: what it leaves is kept.
     pub fn end(&mut self, slot: u32, now: u64) -> Option<Box<Live>> {
         let mut live = self.take_live(slot)?;
-        let extra = std::mem::take(&mut live.extra);
-        let extra = (!extra.is_empty()).then(|| Box::new(extra));
+        let extra = live.extra.take().filter(|extra| !extra.is_empty());
         self.keep(slot, live.seq, live.id.clone(), live.pool, extra, now);
         Some(live)
     }
@@ -459,7 +458,7 @@ impl Runs {
     pub fn status(&self, table: &Table, slot: u32) -> Option<Status<'_>> {
         let record = table.record(slot)?;
         let extra = match self.entries.get(slot as usize)? {
-            Entry::Live(live) => Some(&live.extra),
+            Entry::Live(live) => live.extra.as_deref(),
             Entry::Ended(ended) => ended.extra.as_deref(),
             Entry::Free => None,
         };

@@ -115,7 +115,8 @@ fn hear(keeper: &OwnedFd, buffer: &mut [u8]) -> io::Result<(Option<ToMaster>, Op
 
 /// A successor takes everything over, and changes nothing before it is told to go.
 fn succeed(keeper: &OwnedFd, options: &ServeOptions) -> Result<(Kept, Handed), MasterError> {
-    let channel = Channel::inherited(process::inherited(control::HANDOVER_FD).map_err(system("hearing from the master"))?);
+    let channel =
+        Channel::inherited(process::inherited(control::HANDOVER_FD).map_err(system("hearing from the master"))?);
     let stderr = process::inherited(control::STDERR_FD).map_err(system("taking the daemon's stderr"))?;
     let taken = (|| {
         // What could be wrong with us is found before anybody waits.
@@ -212,7 +213,8 @@ impl Master {
         let wake: EventFd = wake.ok_or_else(|| system("hearing from the keeper")(io::ErrorKind::NotFound.into()))?;
         wake.take();
         let lock = lock.ok_or_else(|| system("hearing from the keeper")(io::ErrorKind::NotFound.into()))?;
-        let mut kept_definitions = known.as_ref().map(OwnedFd::try_clone).transpose().map_err(system("copying a descriptor"))?;
+        let mut kept_definitions =
+            known.as_ref().map(OwnedFd::try_clone).transpose().map_err(system("copying a descriptor"))?;
         let (definitions, apps) = definitions(options, known, evaluated)?;
         if !restart {
             let all: Vec<serde_json::Value> = definitions.iter().map(processfile::Pool::to_json).collect();
@@ -286,6 +288,7 @@ impl Master {
             journal_failed: false,
             no_compaction_until: 0,
             began_at: monotonic_ns(),
+            calming: false,
         };
         master.watch().map_err(system("watching the sockets"))?;
         master.recover(restart, records, others);
@@ -320,6 +323,7 @@ impl Master {
         if successor {
             master.upgraded();
         }
+        master.calm_soon();
         Ok((master, guard))
     }
 

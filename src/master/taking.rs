@@ -106,12 +106,17 @@ impl Handed {
     }
 
     /// A generation goes on as it was; None: it was not handed over.
-    pub fn generation(&mut self, pool: &str, number: u32, replies: OwnedFd, pidfds: bool) -> Result<Generation, OwnedFd> {
+    pub fn generation(
+        &mut self,
+        pool: &str,
+        number: u32,
+        replies: OwnedFd,
+        pidfds: bool,
+    ) -> Result<Generation, OwnedFd> {
         let Some(g) = self.generations.remove(&(pool.to_owned(), number)) else { return Err(replies) };
         let zygote = g.zygote.and_then(|(pid, fd)| Some((pid, PidFd::from(self.unpack(fd)?))));
-        let orders = g.orders.and_then(|(ours, theirs)| {
-            Some(Orders { ours: self.unpack(ours)?, theirs: self.unpack(theirs)? })
-        });
+        let orders =
+            g.orders.and_then(|(ours, theirs)| Some(Orders { ours: self.unpack(ours)?, theirs: self.unpack(theirs)? }));
         Ok(Generation {
             number,
             replies,
@@ -244,8 +249,8 @@ impl Master {
             let request = run.request.take().and_then(|text| RawValue::from_string(text).ok());
             live.request = request.and_then(|text| request_from(&text));
         }
-        if live.extra.error.is_none() {
-            live.extra.error = run.error.as_deref().and_then(|error| serde_json::from_str(error).ok());
+        if let Some(error) = run.error.as_deref().and_then(|error| serde_json::from_str(error).ok()) {
+            live.extra.get_or_insert_default().error.get_or_insert(error);
         }
         let tree = std::mem::take(&mut run.tree);
         live.tree = self.handed.members(tree);
@@ -281,11 +286,13 @@ impl Master {
                     1 => Until::Up,
                     2 => Until::Down,
                     3 => Until::Gone,
+                    4 => Until::Saved,
                     _ => Until::Now,
                 },
                 // Nothing is handed over before the list is on the disk.
                 version: 0,
                 gone: p.gone.iter().filter_map(|text| serde_json::from_str(text).ok()).collect(),
+                answer: p.answer.and_then(|text| serde_json::from_str(&text).ok()),
             });
         }
         for asker in waiting.wrong_tokens {

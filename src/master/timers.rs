@@ -48,6 +48,8 @@ pub enum Timer {
     Successor { slot: u32, seq: u64 },
     /// Memory of workers is looked at.
     Memory,
+    /// The list of apps, which could not be written, is tried again.
+    List,
     /// A watched app's or pool's files have not changed for its time.
     Watch(u32),
     /// More workers may be started.
@@ -56,6 +58,8 @@ pub enum Timer {
     Upgrade,
     /// A dead process is asked how it ended, since this time, ns monotonic.
     AskHow { slot: u32, seq: u64, since: u64 },
+    /// What a start or new definitions took for a while is given back.
+    Calm,
 }
 
 /// Names a timer, to cancel it.

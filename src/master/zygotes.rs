@@ -33,7 +33,11 @@ const DEATHS: u32 = 5;
 impl Master {
     /// Brings up the next generation on the pool's own orders.
     pub(super) fn load(&mut self, index: usize) {
-        if self.stopping() || self.fostered || self.pools[index].current().is_some() || self.pools[index].loading().is_some() {
+        if self.stopping()
+            || self.fostered
+            || self.pools[index].current().is_some()
+            || self.pools[index].loading().is_some()
+        {
             return;
         }
         if let Err(e) = self.bring_up(index, None) {

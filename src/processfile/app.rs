@@ -4,13 +4,18 @@
 //! snake_case, what is the default left out, paths absolute. Reading that text gives the same app again, so that it is
 //! what travels to the daemon and what the daemon keeps.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::Limits;
+use super::{Limits, Variables};
+
+/// The variable that an instance finds its number in, unless `instance_var` says another one; pm2's.
+pub(super) const INSTANCE_VAR: &str = "NODE_APP_INSTANCE";
 
 /// One app.
 #[derive(Debug, Clone)]
@@ -18,13 +23,13 @@ pub struct App {
     /// As a pool's name; pools and apps share one name space.
     pub name: String,
     /// `default` unless said.
-    pub namespace: String,
+    pub namespace: Rc<str>,
     /// What runs.
     pub program: Program,
     /// Absolute path of the working directory. Default: the file's folder.
     pub cwd: PathBuf,
     /// Declared variables, those of the chosen `env_NAME` merged in.
-    pub env: BTreeMap<String, String>,
+    pub env: Variables,
     /// The `env_NAME`s that were not chosen.
     pub env_named: BTreeMap<String, BTreeMap<String, String>>,
     /// What an instance gets of the caller's environment.
@@ -34,7 +39,7 @@ pub struct App {
     /// How many.
     pub instances: Instances,
     /// Name of the variable that holds the instance's number. Default `NODE_APP_INSTANCE`.
-    pub instance_var: String,
+    pub instance_var: Cow<'static, str>,
     /// A declared variable that is raised by one from each instance to the next.
     pub increment_var: Option<String>,
     /// Started with the daemon and by `start FILE`. Default true.
@@ -72,7 +77,7 @@ pub struct App {
     /// Instances that are replaced at a time by `reload`, at least 1. Default 1.
     pub reload_step: u32,
     /// Restarted when a file changes.
-    pub watch: Option<Watch>,
+    pub watch: Option<Box<Watch>>,
     /// User to run as; None: the daemon's.
     pub user: Option<String>,
     /// Group to run as; None: the user's.
@@ -83,8 +88,8 @@ pub struct App {
     pub nice: Option<i32>,
     /// −1000…1000; None: the daemon's.
     pub oom_score_adj: Option<i32>,
-    /// rlimits.
-    pub limits: Limits,
+    /// rlimits; None: none.
+    pub limits: Option<Box<Limits>>,
     /// Where the output goes.
     pub logs: Logs,
     /// The file that holds the pid. With several instances, `-N` is put before its extension, but for instance 0.

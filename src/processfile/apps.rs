@@ -3,20 +3,21 @@
 //! A key may be written in several ways; before it is looked at it has one name. What is only for Node, or for pm2's
 //! cloud, is taken and named in one warning.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::app::{Address, App, Format, Inherit, Instances, Listen, Logs, Program, Ready, Sink, Watch};
+use super::Presence;
+use super::app::{Address, App, Format, INSTANCE_VAR, Inherit, Instances, Listen, Logs, Program, Ready, Sink, Watch};
 use super::error::{At, Report};
 use super::fields::{Fields, Keys};
 use super::parts::{account, env, limits, name};
 use super::paths::{absolute, folder, folder_fault};
 use super::tree::{Entry, Node, Quoted, Value};
 use super::values::{MILLISECOND, YEAR, choice, duration, flag, size, text, whole};
-use super::{Limits, Presence};
 
 /// Keys of an app under the names they have here.
 pub(super) const APP_KEYS: Keys = &[
@@ -170,7 +171,7 @@ pub(super) fn app(
         report.add((node.line, node.column), &At::Key(at, "cron_restart"), || message.to_owned());
     }
     let cwd = match presence {
-        Presence::Checked => fields.or("cwd", base.to_owned(), at, report, |n, at, r| folder(n, at, r, base)),
+        Presence::Checked => fields.or("cwd", base.to_owned(), at, report, |n, at, r| folder(n, at, r, base, presence)),
         Presence::Assumed => fields.or("cwd", base.to_owned(), at, report, |n, at, r| path(n, at, r, base)),
     };
     if let (None, Presence::Checked, Some(fault)) = (fields.get("cwd"), presence, folder_fault(base)) {
@@ -198,7 +199,8 @@ pub(super) fn app(
     let inherit_env = fields.or("inherit_env", Inherit::All, at, report, inherit);
     let filter_env = fields.or("filter_env", Vec::new(), at, report, |n, at, r| words(n, at, r, "names"));
     let instances = fields.or("instances", Instances::Fixed(1), at, report, instances);
-    let instance_var = fields.or("instance_var", "NODE_APP_INSTANCE".to_owned(), at, report, variable);
+    let instance_var = fields
+        .or("instance_var", Cow::Borrowed(INSTANCE_VAR), at, report, |n, at, r| variable(n, at, r).map(Cow::from));
     let increment_var = fields.opt("increment_var", at, report, variable);
     let autostart = fields.or("autostart", true, at, report, flag);
     let autorestart = fields.or("autorestart", true, at, report, flag);
@@ -226,13 +228,13 @@ pub(super) fn app(
     let umask = fields.opt("umask", at, report, umask);
     let nice = fields.opt("nice", at, report, |n, at, r| whole(n, at, r, -20..=19));
     let oom_score_adj = fields.opt("oom_score_adj", at, report, |n, at, r| whole(n, at, r, -1000..=1000));
-    let limits = fields.or("limits", Limits::default(), at, report, limits);
+    let limits = fields.opt("limits", at, report, limits);
     let logs = logs(&fields, base, at, report);
     let pid_file = fields.opt("pid_file", at, report, |n, at, r| path(n, at, r, base));
     Some(App {
-        namespace: namespace?,
+        namespace: namespace?.into(),
         program: program?,
-        env: env?,
+        env: env?.into(),
         env_named: named?,
         inherit_env: inherit_env?,
         filter_env: filter_env?,
@@ -256,13 +258,13 @@ pub(super) fn app(
         listen: listen?,
         depends_on: depends_on?,
         reload_step: reload_step?,
-        watch: watch?,
+        watch: watch?.map(Box::new),
         user,
         group,
         umask,
         nice,
         oom_score_adj,
-        limits: limits?,
+        limits: limits.map(Box::new),
         logs: logs?,
         pid_file,
         cwd: cwd?,

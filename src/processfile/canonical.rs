@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::app::{Address, App, Format, Inherit, Instances, Program, Ready, Sink, Watch};
+use super::app::{Address, App, Format, INSTANCE_VAR, Inherit, Instances, Program, Ready, Sink, Watch};
 use super::{Limits, Output, Pool, Runtime, Shutdown};
 use crate::wire::signal::signal_name;
 
@@ -58,7 +58,7 @@ impl Object {
         }
     }
 
-    fn watch(&mut self, watch: &Option<Watch>) {
+    fn watch(&mut self, watch: Option<&Watch>) {
         if let Some(watch) = watch {
             let paths: Vec<String> = watch.paths.iter().map(|path| path.to_string_lossy().into_owned()).collect();
             self.put("watch", paths);
@@ -98,7 +98,7 @@ impl App {
     pub fn to_json(&self) -> Value {
         let mut o = Object(Map::new());
         o.put("name", self.name.clone());
-        o.unless("namespace", &self.namespace, &"default".to_owned());
+        o.unless("namespace", &&*self.namespace, &"default");
         match &self.program {
             Program::Exec { script, args, interpreter } => {
                 o.put("script", script.clone());
@@ -117,7 +117,7 @@ impl App {
             }
         }
         o.put("cwd", self.cwd.to_string_lossy());
-        o.map("env", &self.env);
+        o.map("env", &self.env.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect());
         for (name, variables) in &self.env_named {
             o.map(&format!("env_{name}"), variables);
         }
@@ -132,7 +132,7 @@ impl App {
             Instances::Fixed(count) => o.put("instances", count),
             Instances::Processors { less } => o.put("instances", -i64::from(less)),
         }
-        o.unless("instance_var", &self.instance_var, &"NODE_APP_INSTANCE".to_owned());
+        o.unless("instance_var", &&*self.instance_var, &INSTANCE_VAR);
         o.some("increment_var", &self.increment_var);
         o.unless("autostart", &self.autostart, &true);
         o.unless("autorestart", &self.autorestart, &true);
@@ -171,13 +171,15 @@ impl App {
         }
         o.list("depends_on", &self.depends_on);
         o.unless("reload_step", &self.reload_step, &1);
-        o.watch(&self.watch);
+        o.watch(self.watch.as_deref());
         o.some("user", &self.user);
         o.some("group", &self.group);
         o.some("umask", &self.umask.map(|mask| format!("{mask:03o}")));
         o.some("nice", &self.nice);
         o.some("oom_score_adj", &self.oom_score_adj);
-        o.limits(&self.limits);
+        if let Some(limits) = &self.limits {
+            o.limits(limits);
+        }
         let logs = &self.logs;
         o.sink("out_file", &logs.out);
         o.sink("error_file", &logs.error);
@@ -238,7 +240,7 @@ impl Pool {
             Output::None => o.put("output", "none"),
         }
         o.limits(&self.limits);
-        o.watch(&self.watch);
+        o.watch(self.watch.as_ref());
         o.0.into()
     }
 

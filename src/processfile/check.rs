@@ -100,7 +100,7 @@ pub(super) fn file(
                 return None;
             }
             let found = section(&fields, "pools", top, report)
-                .and_then(|items| pools(items, &At::Key(top, "pools"), base, &mut seen, report));
+                .and_then(|items| pools(items, &At::Key(top, "pools"), base, presence, &mut seen, report));
             let items = section(&fields, "apps", top, report);
             let at = At::Key(top, "apps");
             (found, items.and_then(|items| apps(items, &at, base, presence, &mut seen, &mut beside, report)))
@@ -132,14 +132,29 @@ fn section<'t>(fields: &Fields<'t>, key: &str, top: &At, report: &mut Report) ->
     }
 }
 
-fn pools<'t>(items: &'t [Node], at: &At, base: &Path, seen: &mut Seen<'t>, report: &mut Report) -> Option<Vec<Pool>> {
-    let base_fault = folder_fault(base);
+/// Where a file's relative paths begin, and whether what they lead to is looked at.
+struct Place<'b> {
+    base: &'b Path,
+    presence: Presence,
+    /// Why nobody can work there.
+    fault: Option<String>,
+}
+
+fn pools<'t>(
+    items: &'t [Node],
+    at: &At,
+    base: &Path,
+    presence: Presence,
+    seen: &mut Seen<'t>,
+    report: &mut Report,
+) -> Option<Vec<Pool>> {
+    let place = Place { base, presence, fault: folder_fault(base).filter(|_| presence == Presence::Checked) };
     let mut pools = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
         let at = At::Item(at, index);
         pools.extend(match name_of(item) {
-            Some(name) => pool(item, base, &base_fault, seen, &At::Pool(&at, name), report),
-            None => pool(item, base, &base_fault, seen, &at, report),
+            Some(name) => pool(item, &place, seen, &At::Pool(&at, name), report),
+            None => pool(item, &place, seen, &at, report),
         });
     }
     Some(pools)
@@ -247,14 +262,9 @@ fn name_of(node: &Node) -> Option<&str> {
     })
 }
 
-fn pool<'t>(
-    node: &'t Node,
-    base: &Path,
-    base_fault: &Option<String>,
-    seen: &mut Seen<'t>,
-    at: &At,
-    report: &mut Report,
-) -> Option<Pool> {
+fn pool<'t>(node: &'t Node, place: &Place<'_>, seen: &mut Seen<'t>, at: &At, report: &mut Report) -> Option<Pool> {
+    let Place { base, presence, fault: base_fault } = place;
+    let (base, presence) = (*base, *presence);
     let fields = Fields::of(node, POOL_KEYS, at, report)?;
     let pool_name = fields.required("name", "a name", at, report, name);
     if let (Some(_), Some(node), Some(written)) = (&pool_name, fields.get("name"), name_of(node)) {
@@ -263,17 +273,18 @@ fn pool<'t>(
     let runtime = fields.required("runtime", "\"php\", \"python\" or \"native\"", at, report, |node, at, report| {
         choice(node, at, report, RUNTIMES)
     });
-    let words = |node: &Node, at: &At, report: &mut Report| program(node, at, report, base);
+    let words = |node: &Node, at: &At, report: &mut Report| program(node, at, report, base, presence);
     let command = fields.opt("command", at, report, words);
     let interpreter = fields.opt("interpreter", at, report, words);
-    let preload = fields.opt("preload", at, report, |node, at, report| readable(node, at, report, base));
+    let preload = fields.opt("preload", at, report, |node, at, report| readable(node, at, report, base, presence));
     if let Some(runtime) = runtime {
         fitting(runtime, &fields, at, report);
     }
     if let (None, Some(fault)) = (fields.get("cwd"), base_fault) {
         report.add(fields.place, &At::Key(at, "cwd"), || format!("expected a folder, but {fault}"));
     }
-    let cwd = fields.or("cwd", base.to_owned(), at, report, |node, at, report| folder(node, at, report, base));
+    let cwd =
+        fields.or("cwd", base.to_owned(), at, report, |node, at, report| folder(node, at, report, base, presence));
     let env = fields.or("env", BTreeMap::new(), at, report, env);
     let user = fields.opt("user", at, report, account);
     let group = fields.opt("group", at, report, account);

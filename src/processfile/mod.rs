@@ -27,12 +27,14 @@ mod paths;
 mod tests;
 mod tree;
 mod values;
+mod variables;
 mod yaml;
 
 pub use app::{Address, App, Format, Inherit, Instances, Listen, Logs, Program, Ready, Sink, Watch};
 pub use circle::{circle, told as circle_told};
 pub use entry::entry_allowed;
 pub use error::{Error, Errors, nearest};
+pub use variables::Variables;
 
 use error::{At, Report};
 
@@ -258,7 +260,7 @@ impl ProcessFile {
         for app in &mut self.apps {
             if let Some(variables) = app.env_named.get(name) {
                 any = true;
-                app.env.extend(variables.clone());
+                app.env = app.env.merged(variables);
             }
         }
         if any {

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use super::Presence;
 use super::error::{At, Report};
 use super::tree::{Node, Quoted, Value};
 use super::values::{STRING_BYTES, list, text};
@@ -24,9 +25,9 @@ pub(super) fn absolute(folder: &Path, path: &str) -> PathBuf {
 }
 
 /// A folder that is there.
-pub(super) fn folder(node: &Node, at: &At, report: &mut Report, base: &Path) -> Option<PathBuf> {
+pub(super) fn folder(node: &Node, at: &At, report: &mut Report, base: &Path, presence: Presence) -> Option<PathBuf> {
     let path = path(node, at, report, "the path of a folder", base)?;
-    match folder_fault(&path) {
+    match folder_fault(&path).filter(|_| presence == Presence::Checked) {
         None => Some(path),
         Some(fault) => {
             report.add((node.line, node.column), at, || format!("expected a folder, but {fault}"));
@@ -46,7 +47,7 @@ pub(super) fn folder_fault(path: &Path) -> Option<String> {
 }
 
 /// A file that can be read.
-pub(super) fn readable(node: &Node, at: &At, report: &mut Report, base: &Path) -> Option<PathBuf> {
+pub(super) fn readable(node: &Node, at: &At, report: &mut Report, base: &Path, presence: Presence) -> Option<PathBuf> {
     let path = path(node, at, report, "the path of a file", base)?;
     let shown = path.to_string_lossy();
     // The type first: opening a pipe could wait for ever.
@@ -55,7 +56,7 @@ pub(super) fn readable(node: &Node, at: &At, report: &mut Report, base: &Path) -
         Ok(_) => Some("not a regular file".to_owned()),
         Err(error) => Some(error.to_string()),
     };
-    match fault {
+    match fault.filter(|_| presence == Presence::Checked) {
         None => Some(path),
         Some(fault) => {
             let message = || format!("expected a readable file, but {}: {fault}", Quoted(&shown));
@@ -67,7 +68,13 @@ pub(super) fn readable(node: &Node, at: &At, report: &mut Report, base: &Path) -
 
 /// A program and its arguments. A program with a slash is a path, made absolute against `base`,
 /// and must be there; without one it is looked up in PATH when it is started.
-pub(super) fn program(node: &Node, at: &At, report: &mut Report, base: &Path) -> Option<Vec<String>> {
+pub(super) fn program(
+    node: &Node,
+    at: &At,
+    report: &mut Report,
+    base: &Path,
+    presence: Presence,
+) -> Option<Vec<String>> {
     let expected = "text, first the program, then its arguments";
     let words = list(node, at, report, expected, (1000, STRING_BYTES - 1))?;
     let mut words: Vec<String> = words.into_iter().map(str::to_owned).collect();
@@ -80,7 +87,7 @@ pub(super) fn program(node: &Node, at: &At, report: &mut Report, base: &Path) ->
             Ok(_) => None,
             Err(error) => Some(error.to_string()),
         };
-        let fault = fault.or_else(|| {
+        let fault = fault.filter(|_| presence == Presence::Checked).or_else(|| {
             let utf8 = path.to_str();
             *program = utf8.unwrap_or(program).to_owned();
             utf8.is_none().then(|| "its folder's path is not UTF-8".to_owned())

@@ -2,8 +2,8 @@
 //!
 //! No controller is needed, only the folders: one for the daemon below the cgroup it runs in, one in it for each tree.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ pub struct Cgroups {
 #[derive(Debug)]
 pub struct Cgroup {
     path: PathBuf,
-    procs: File,
+    folder: File,
 }
 
 impl Cgroups {
@@ -55,12 +55,11 @@ impl Cgroups {
     pub fn make(&self, name: &str) -> io::Result<Cgroup> {
         let path = self.folder.join(name);
         fs::create_dir(&path).map_err(|e| named(&path, e))?;
-        let procs = path.join("cgroup.procs");
-        match OpenOptions::new().write(true).open(&procs) {
-            Ok(procs) => Ok(Cgroup { path, procs }),
+        match File::open(&path) {
+            Ok(folder) => Ok(Cgroup { path, folder }),
             Err(e) => {
                 let _ = fs::remove_dir(&path); // the error that is told is the first one
-                Err(named(&procs, e))
+                Err(named(&path, e))
             }
         }
     }
@@ -102,14 +101,14 @@ impl Cgroups {
 }
 
 impl Cgroup {
-    /// Where a process writes `0` to come in, and anybody else its number to bring it in.
-    pub fn entrance(&self) -> BorrowedFd<'_> {
-        self.procs.as_fd()
+    /// Its folder, which a process can be started in.
+    pub fn folder(&self) -> BorrowedFd<'_> {
+        self.folder.as_fd()
     }
 
     /// Brings a process in. That the number still is its own is the caller's to make sure, before and after.
-    pub fn bring(&mut self, pid: u32) -> io::Result<()> {
-        self.procs.write_all(pid.to_string().as_bytes()).map_err(|e| named(&self.path, e))
+    pub fn bring(&self, pid: u32) -> io::Result<()> {
+        fs::write(self.path.join("cgroup.procs"), pid.to_string()).map_err(|e| named(&self.path, e))
     }
 }
 
@@ -171,6 +170,7 @@ fn unescape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
     use std::process::Command;
 
     const V1: &str = "40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,name=systemd\n";
@@ -200,7 +200,7 @@ mod tests {
                 return crate::sys::skipped("a_tree_cannot_leave_and_is_killed_as_a_whole", &e.to_string());
             }
         };
-        let mut group = groups.make("one").unwrap();
+        let group = groups.make("one").unwrap();
         assert!(groups.make("one").is_err(), "a name is one tree's");
         let mut child = Command::new("sh")
             .args(["-c", "read line; setsid sleep 100 & wait"])

@@ -14,6 +14,7 @@ pub mod files;
 pub mod listen;
 pub mod logfile;
 pub mod memfd;
+pub mod memory;
 pub mod notify;
 pub mod peer;
 pub mod pidfd;

@@ -141,9 +141,14 @@ mod tests {
     #[test]
     fn how_it_ended_is_known_once_it_has_been_reaped_where_the_kernel_tells() {
         use std::os::unix::process::ExitStatusExt;
-        for (script, how) in [("exit 7", How::Exited(7)), ("kill -9 $$", How::Killed(9)), ("exit 255", How::Exited(255))] {
-            let mut child = std::process::Command::new("sh").args(["-c", &format!("read _; {script}")])
-                .stdin(std::process::Stdio::piped()).spawn().unwrap();
+        for (script, how) in
+            [("exit 7", How::Exited(7)), ("kill -9 $$", How::Killed(9)), ("exit 255", How::Exited(255))]
+        {
+            let mut child = std::process::Command::new("sh")
+                .args(["-c", &format!("read _; {script}")])
+                .stdin(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
             let handle = PidFd::open(child.id()).unwrap();
             let Ok(alive) = handle.how_it_ended() else { return };
             assert_eq!(alive, None);

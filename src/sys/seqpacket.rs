@@ -44,9 +44,8 @@ pub fn listen(path: &Path) -> io::Result<OwnedFd> {
 /// The next one who connects; his socket waits.
 pub fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     // SAFETY: accept4 takes null for an address that nobody wants, and returns a new descriptor or -1.
-    let fd = unsafe {
-        libc::accept4(listener.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut(), libc::SOCK_CLOEXEC)
-    };
+    let fd =
+        unsafe { libc::accept4(listener.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut(), libc::SOCK_CLOEXEC) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -146,7 +145,9 @@ pub struct Ancillary {
 
 /// Buffers for receiving several messages with one system call (`recvmmsg(2)`), reused for ever.
 pub struct Batch {
-    buffers: Vec<Box<[u8]>>,
+    /// All of them in one piece, which so large takes no memory but for what has been written to.
+    buffers: Vec<u8>,
+    size: usize,
     controls: Vec<[u64; CONTROL_WORDS]>,
     received: Vec<(usize, Ancillary)>,
 }
@@ -155,7 +156,8 @@ impl Batch {
     /// Room for `messages` of at most `size` bytes each.
     pub fn new(messages: usize, size: usize) -> Self {
         Batch {
-            buffers: (0..messages).map(|_| vec![0; size].into_boxed_slice()).collect(),
+            buffers: vec![0; messages * size],
+            size,
             controls: vec![[0; CONTROL_WORDS]; messages],
             received: Vec::with_capacity(messages),
         }
@@ -165,13 +167,11 @@ impl Batch {
     /// was empty afterwards. `Ok(0)` with `closed` true: the other side has gone and nothing is left.
     pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<Received> {
         self.received.clear();
-        let capacity = self.buffers.len();
         let mut iovs: [MaybeUninit<libc::iovec>; 64] = [MaybeUninit::uninit(); 64];
         // SAFETY: all-zero is a valid mmsghdr.
         let mut headers: [libc::mmsghdr; 64] = unsafe { MaybeUninit::zeroed().assume_init() };
-        let n = capacity.min(64);
-        for i in 0..n {
-            let buffer = &mut self.buffers[i];
+        let n = self.controls.len().min(64);
+        for (i, buffer) in self.buffers.chunks_exact_mut(self.size).enumerate().take(n) {
             let iov = iovs[i].write(libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() });
             let header = &mut headers[i].msg_hdr;
             header.msg_iov = iov;
@@ -209,7 +209,7 @@ impl Batch {
     /// Message `i` of the last [`Batch::receive`], and what came with it, which may be taken out.
     pub fn message(&mut self, i: usize) -> (&[u8], &mut Ancillary) {
         let (len, ancillary) = &mut self.received[i];
-        (&self.buffers[i][..*len], ancillary)
+        (&self.buffers[i * self.size..][..*len], ancillary)
     }
 }
 

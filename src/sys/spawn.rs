@@ -4,6 +4,7 @@
 //! our size, and so that it can tell us which step failed by writing it down.
 
 mod child;
+mod into;
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
@@ -41,7 +42,7 @@ pub struct Program<'a> {
     pub oom_score_adj: Option<i32>,
     /// `LISTEN_PID` is added to the environment with the child's own number (sd_listen_fds(3)).
     pub listen_pid: bool,
-    /// The `cgroup.procs` of the cgroup that the child is to be in, and all that it forks. One that cannot be entered stops nobody.
+    /// The folder of the cgroup that the child is to be in, and all that it forks. One that cannot be entered stops nobody.
     pub cgroup: Option<BorrowedFd<'a>>,
     /// The child's first act is to write its number here, so that it is known even if we are killed right after the clone.
     pub pid_to: Option<&'a AtomicU64>,
@@ -129,30 +130,23 @@ pub fn spawn(program: &Program<'_>) -> Result<(u32, PidFd), SpawnError> {
     };
 
     let mut stack = vec![0u8; 64 * 1024];
-    let top = ((stack.as_mut_ptr() as usize + stack.len()) & !15) as *mut libc::c_void;
-    let mut flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let mut flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD;
     if program.sibling {
         flags |= libc::CLONE_PARENT;
     }
-    let mut pidfd: libc::c_int = -1;
     // A handler of ours must not run in the child on our memory: all signals wait until we are back.
     let all = nix::sys::signal::SigSet::all();
     let old = all.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_SETMASK).map_err(|e| fail("fork", e.into()))?;
-    // SAFETY: CLONE_VFORK stops this thread until the child has exec'd or exited, so stack, plan and
-    // everything they point to outlive its use of them; the child runs `child`, which makes only
-    // async-signal-safe calls. pidfd is a live c_int.
-    let pid = unsafe { libc::clone(child::child, top, flags, (&raw mut plan).cast(), &raw mut pidfd) };
-    let error = io::Error::last_os_error();
+    // SAFETY: the flags are those; plan points to what is alive until we return.
+    let cloned = unsafe { into::clone(flags, plan.cgroup, &mut stack, &raw mut plan) };
     old.thread_set_mask().map_err(|e| fail("fork", e.into()))?;
-    if pid < 0 {
-        return Err(fail("fork", error));
-    }
+    let (pid, pidfd) = cloned.map_err(|e| fail("fork", e))?;
     // SAFETY: the clone has made this descriptor for us, close-on-exec.
     let handle = PidFd::from(unsafe { OwnedFd::from_raw_fd(pidfd) });
     if let Some((stage, errno)) = plan.failed {
         return Err(fail(&stage.doing(program, &exe), io::Error::from_raw_os_error(errno)));
     }
-    Ok((pid as u32, handle))
+    Ok((pid, handle))
 }
 
 fn find(program: &Program<'_>) -> io::Result<PathBuf> {

@@ -65,12 +65,12 @@ pub fn environment(app: &App, caller: &BTreeMap<String, String>, id: u32, instan
     };
     let mut env: BTreeMap<String, String> =
         caller.iter().filter(|(name, _)| inherited(name)).map(|(k, v)| (k.clone(), v.clone())).collect();
-    env.extend(app.env.iter().map(|(k, v)| (k.clone(), v.clone())));
+    env.extend(app.env.iter().map(|(k, v)| (k.to_owned(), v.to_owned())));
     if let Some(name) = &app.increment_var {
         let first = env.get(name).and_then(|value| value.parse::<i64>().ok()).unwrap_or(0);
         env.insert(name.clone(), first.saturating_add(instance.into()).to_string());
     }
-    env.insert(app.instance_var.clone(), instance.to_string());
+    env.insert(app.instance_var.clone().into_owned(), instance.to_string());
     env.insert("PREFORKD_INSTANCE".to_owned(), instance.to_string());
     env.insert("PREFORKD_NAME".to_owned(), app.name.clone());
     env.insert("PREFORKD_WORKER".to_owned(), id.to_string());

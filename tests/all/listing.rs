@@ -157,3 +157,21 @@ fn a_daemon_without_pools_answers() {
     assert_eq!(client.ok("pools", json!({})), json!({"pools": []}));
     assert_eq!(client.refused("run", json!({"entry": "noop"})).kind, "pool_not_found");
 }
+
+#[test]
+fn a_worker_that_is_being_forked_is_no_run() {
+    let job = "import os, time\nos.register_at_fork(before=lambda: time.sleep(0.5))\n\
+               def work(params):\n    time.sleep(1000)\n";
+    let daemon = Setup::app("python", &[("job.py", job)], json!({"preload": "app/job.py"}))
+        .worker(json!({"name": "warm", "pool": "app", "entry": "job:work", "instances": 2}))
+        .start();
+    let mut client = daemon.client();
+    let mut states = Vec::new();
+    while states.last() != Some(&json!("running")) {
+        states.push(client.worker("warm", 1)["state"].clone());
+        let counts = &client.ok("info", json!({}))["counts"];
+        assert_eq!((&counts["starting"], &counts["running"]), (&json!(0), &json!(0)), "{states:?}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(states[0], "starting");
+}

@@ -18,3 +18,15 @@ final class Announced
         file_put_contents('php://fd/3', 's');
     }
 }
+
+/** A worker that says on BENCH_BEGUN that it began, as worker.c does, and then waits for ever. */
+final class Waiting
+{
+    public function run(mixed $params): void
+    {
+        file_put_contents(getenv('BENCH_BEGUN'), getmypid() . ' ' . hrtime(true) . "\n", FILE_APPEND);
+        while (true) {
+            sleep(3600);
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::io::Read;
 
 fn config(path: &Path) -> FileConfig {
     FileConfig {
-        path: path.to_owned(),
+        path: path.into(),
         identity: None,
         max_size: None,
         max_age: None,
@@ -187,8 +187,12 @@ fn with_the_rights_of_another_user() {
         fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
     }
     let mut files = Files::default();
-    let config =
-        |path: &Path| FileConfig { identity: nobody.clone(), max_size: Some(10), compress: true, ..config(path) };
+    let config = |path: &Path| FileConfig {
+        identity: nobody.clone().map(Box::new),
+        max_size: Some(10),
+        compress: true,
+        ..config(path)
+    };
     let path = open.join("l");
     let file = files.open(config(&path)).unwrap();
     for n in 0..3 {

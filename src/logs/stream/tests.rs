@@ -16,7 +16,15 @@ impl Bench {
 
     fn file(&self, name: &str) -> FileConfig {
         let path = self.folder.path().join(name);
-        FileConfig { path, identity: None, max_size: None, max_age: None, max_files: 5, compress: true, json: false }
+        FileConfig {
+            path: path.into(),
+            identity: None,
+            max_size: None,
+            max_age: None,
+            max_files: 5,
+            compress: true,
+            json: false,
+        }
     }
 
     fn config(&self, kind: Kind, files: &[&str]) -> StreamConfig {
@@ -123,7 +131,7 @@ fn another_form_begins_with_what_comes_next() {
     stream.configure(&config, &mut bench.files).unwrap();
     push(&mut stream, &["two\n"]);
     assert_eq!((bench.text("l"), bench.text("m")), ("one\n".into(), "2023: two\n".into()));
-    config.files = vec![FileConfig { path: "/nowhere/at/all".into(), ..bench.file("m") }];
+    config.files = vec![FileConfig { path: Path::new("/nowhere/at/all").into(), ..bench.file("m") }];
     assert!(stream.configure(&config, &mut bench.files).is_err());
     push(&mut stream, &["three\n"]);
     assert!(bench.text("m").ends_with("three\n"));

@@ -11,6 +11,7 @@ use crate::workers::Event;
 impl Master {
     /// `apps.start` of those that are there.
     pub(in super::super) fn start_apps(&mut self, asker: Asker, ids: Vec<u32>) {
+        self.not_to_be_stopped(&ids);
         for id in &ids {
             self.tell_worker(*id, Event::Start);
         }
@@ -20,6 +21,7 @@ impl Master {
 
     /// `apps.restart`.
     pub(in super::super) fn restart_apps(&mut self, asker: Asker, ids: Vec<u32>) {
+        self.not_to_be_stopped(&ids);
         for id in &ids {
             self.tell_worker(*id, Event::Restart);
         }
@@ -49,7 +51,7 @@ impl Master {
 
     /// Answers when the list is on the disk.
     pub(in super::super) fn answer_when_saved(&mut self, asker: Asker, ids: Vec<u32>) {
-        self.answer_when(asker, ids, Until::Now);
+        self.answer_when(asker, ids, Until::Saved);
     }
 
     /// `apps.reset`.
@@ -81,6 +83,13 @@ impl Master {
     pub(in super::super) fn stop_in_order(&mut self, ids: &[u32]) {
         self.apps.stops.extend(ids);
         self.go_on_stopping();
+    }
+
+    /// They are wanted again before it was their turn to be told.
+    pub(super) fn not_to_be_stopped(&mut self, ids: &[u32]) {
+        if !self.apps.stops.is_empty() {
+            self.apps.stops.retain(|id| !ids.contains(id));
+        }
     }
 
     /// Those whose dependants are down are told to stop.

@@ -1,6 +1,6 @@
 //! Apps that come, change and go.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
 use slog::{error, info};
@@ -13,7 +13,7 @@ use crate::sys::clock::wall_ns;
 use crate::wire::apps::{Applied, Change};
 use crate::wire::request::Define;
 use crate::wire::rpc::RpcError;
-use crate::workers::{Event, Life, Policy, count, free_numbers};
+use crate::workers::{Event, Life, count, free_numbers};
 
 impl Master {
     /// `apps.start` with definitions, and `apps.apply`.
@@ -48,7 +48,8 @@ impl Master {
         }
         self.save_list();
         if define.apply {
-            return self.answer(asker, &Applied { changes, dry_run: false });
+            let answer = super::value(&Applied { changes, dry_run: false });
+            return self.answer_once_saved(asker, answer);
         }
         let until = if define.wait { Until::Up } else { Until::Now };
         self.answer_when(asker, ids, until);
@@ -146,16 +147,15 @@ impl Master {
     /// for an app that is started by name alone.
     pub(super) fn define_app(&mut self, app: App, env: &Environment, update_env: bool, start: bool) {
         self.apps.watching.stale = true;
+        self.calm_soon();
         let name = app.name.clone();
-        let policy = Policy::of(&app);
         let (wanted, autostart) = (count(&app, processors()), app.autostart);
         let start = start && autostart;
-        let mut former = self.apps.ids_of(&name);
-        former.retain(|id| self.apps.workers.get(id).is_some_and(|w| !w.doomed));
+        let (former, going) = self.partition_doomed(self.apps.ids_of(&name));
         let Some(old) = self.apps.entries.get_mut(&name) else {
             info!(self.log, "an app has been added"; "app" => &name, "instances" => wanted);
-            let entry = Entry { app: Rc::new(app), policy, env: Rc::clone(env), sockets: Vec::new() };
-            self.apps.entries.insert(name.clone(), entry);
+            let entry = Entry { app: Rc::new(app), env: Rc::clone(env), sockets: Vec::new() };
+            self.apps.entries.insert(name.clone(), Box::new(entry));
             for id in self.set_instances(&name, wanted) {
                 if autostart {
                     self.tell_worker(id, Event::Start);
@@ -174,10 +174,9 @@ impl Master {
         if !keys.is_empty() {
             info!(self.log, "an app has been changed"; "app" => &name, "keys" => keys.join(", "));
             let defined = std::mem::replace(&mut old.app, Rc::new(app));
-            old.policy = policy;
             self.close_sockets(&name, &defined);
         }
-        if !keys.is_empty() || anew {
+        if !keys.is_empty() || anew || !going.is_empty() {
             let up = former.iter().any(|id| self.apps.workers.get(id).is_some_and(|w| w.life.wanted()));
             let starts = if anew { autostart } else { up || start };
             for id in self.set_instances(&name, wanted) {
@@ -186,8 +185,12 @@ impl Master {
                 }
             }
         }
+        let (former, _) = self.partition_doomed(former);
+        if start {
+            self.not_to_be_stopped(&former);
+        }
         for id in former {
-            let up = self.apps.workers.get(&id).is_some_and(|w| w.life.wanted() && !w.doomed);
+            let up = self.apps.workers.get(&id).is_some_and(|w| w.life.wanted());
             match (up, changed || update_env) {
                 (true, true) => self.tell_worker(id, Event::Restart),
                 (_, _) if start => self.tell_worker(id, Event::Start),
@@ -196,29 +199,37 @@ impl Master {
         }
     }
 
-    /// So many instances; gives the new ones. Those with the highest numbers go first.
+    /// So many instances; gives those that are to be told to start. Those with the highest numbers go first.
     pub(in super::super) fn set_instances(&mut self, name: &str, wanted: u32) -> Vec<u32> {
         let ids = self.apps.ids_of(name);
-        let (staying, going): (Vec<u32>, Vec<u32>) =
-            ids.into_iter().partition(|id| self.apps.workers.get(id).is_some_and(|w| !w.doomed));
+        let taken: Vec<u32> = ids.iter().filter_map(|id| self.apps.workers.get(id)).map(|w| w.instance).collect();
+        let (staying, going) = self.partition_doomed(ids);
         for id in staying.iter().skip(wanted as usize) {
             self.doom_worker(*id);
         }
-        // One that is still stopping has its pid file and log pipes to its end: whoever gets its number starts after it.
-        let number = |id: &u32| Some((self.apps.workers.get(id)?.instance, *id));
-        let going: HashMap<u32, u32> = going.iter().filter_map(number).collect();
-        let taken: Vec<u32> = staying.iter().filter_map(|id| self.apps.workers.get(id)).map(|w| w.instance).collect();
-        let mut new = Vec::new();
-        for number in free_numbers(taken, (wanted as usize).saturating_sub(staying.len())) {
+        let missing = (wanted as usize).saturating_sub(staying.len());
+        // The processes of those that were to go may live, and have their numbers as long as they do.
+        let mut new: Vec<u32> = going.into_iter().take(missing).collect();
+        for id in &new {
+            if let Some(worker) = self.apps.workers.get_mut(id) {
+                worker.doomed = false;
+            }
+        }
+        self.not_to_be_stopped(&new);
+        for number in free_numbers(taken, missing - new.len()) {
             let id = self.apps.next_id;
             self.apps.next_id += 1;
             let mut worker = Worker::new(name.into(), number, Life::new());
             worker.added_at = wall_ns();
-            worker.after = going.get(&number).copied();
-            self.apps.workers.insert(id, worker);
+            self.apps.workers.insert(id, Box::new(worker));
             new.push(id);
         }
         new
+    }
+
+    /// Those that stay, and those that are being removed.
+    fn partition_doomed(&self, ids: Vec<u32>) -> (Vec<u32>, Vec<u32>) {
+        ids.into_iter().partition(|id| self.apps.workers.get(id).is_some_and(|w| !w.doomed))
     }
 
     /// To be stopped and forgotten.
@@ -236,9 +247,6 @@ impl Master {
             pending.gone.extend(info.clone());
         }
         let Some(worker) = self.apps.workers.remove(&id) else { return };
-        let waits = |held: &u32| self.apps.workers.get(held).is_some_and(|next| next.after == Some(id));
-        let next = self.apps.held.extract_if(.., |held| waits(held));
-        next.for_each(|id| self.apps.starts.push(id));
         self.timers.cancel(worker.timer);
         self.close_worker_streams(&worker);
         self.forget_worker(id);
@@ -278,10 +286,9 @@ impl Master {
         let new = self.set_instances(name, wanted);
         new.iter().for_each(|id| self.tell_worker(*id, Event::Start));
         self.save_list();
-        let ids: Vec<u32> = self.apps.ids_of(name);
-        let (going, staying): (Vec<u32>, Vec<u32>) =
-            ids.into_iter().partition(|id| self.apps.workers.get(id).is_some_and(|w| w.doomed));
-        let (ids, until) = if wanted < now { (going, Until::Down) } else { (staying, Until::Up) };
+        let (staying, going) = self.partition_doomed(self.apps.ids_of(name));
+        let until = if going.is_empty() { Until::Up } else { Until::Down };
+        let ids = if going.is_empty() { staying } else { going };
         self.answer_when(asker, ids, until);
     }
 

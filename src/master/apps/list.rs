@@ -1,5 +1,6 @@
 //! The list of apps on the disk: what is declared, what is wanted. Written anew after each change, by a thread, since
-//! an fsync may take long: to a file beside it that is synced and takes its name. Callers hear when that is done.
+//! an fsync may take long: to a file beside it that is synced and takes its name. Callers hear when that is done, or has
+//! failed; then it is tried again until there is room.
 //!
 //! The one before stays as `apps.json.before`; a list that cannot be read is kept aside, and that one is used.
 
@@ -8,8 +9,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use serde::{Deserialize, Serialize};
 
@@ -64,7 +65,9 @@ pub const VERSION: u32 = 1;
 #[derive(Debug)]
 struct Shared {
     saved: AtomicU64,
-    failed: AtomicBool,
+    /// The latest that could not be written, and why.
+    failed: AtomicU64,
+    why: Mutex<String>,
     wake: EventFd,
 }
 
@@ -76,6 +79,10 @@ pub struct List {
     version: u64,
     /// There are changes that the writer does not have.
     pub dirty: bool,
+    /// It has been told that the list cannot be written.
+    pub told: bool,
+    /// It is going to be tried again.
+    pub awaited: bool,
     /// Pools that are in the list.
     pub pools: Vec<crate::processfile::Pool>,
     shared: Arc<Shared>,
@@ -85,8 +92,22 @@ pub struct List {
 impl List {
     /// Nothing is read or written yet.
     pub fn new(path: PathBuf) -> io::Result<List> {
-        let shared = Shared { saved: AtomicU64::new(0), failed: AtomicBool::new(false), wake: EventFd::new()? };
-        Ok(List { path, version: 0, dirty: false, pools: Vec::new(), shared: Arc::new(shared), writer: None })
+        let shared = Shared {
+            saved: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            why: Mutex::default(),
+            wake: EventFd::new()?,
+        };
+        Ok(List {
+            path,
+            version: 0,
+            dirty: false,
+            told: false,
+            awaited: false,
+            pools: Vec::new(),
+            shared: Arc::new(shared),
+            writer: None,
+        })
     }
 
     /// Becomes readable when something has been saved.
@@ -109,9 +130,15 @@ impl List {
         self.shared.saved.load(Ordering::Acquire)
     }
 
-    /// The latest write has failed.
-    pub fn failed(&self) -> bool {
-        self.shared.failed.load(Ordering::Acquire)
+    /// Which states have been written, or could not be.
+    pub fn tried(&self) -> u64 {
+        self.saved().max(self.shared.failed.load(Ordering::Acquire))
+    }
+
+    /// Why the latest write has failed, if it has.
+    pub fn failure(&self) -> Option<String> {
+        let failed = self.shared.failed.load(Ordering::Acquire) > self.saved();
+        failed.then(|| self.shared.why.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     /// There is a new state.
@@ -177,11 +204,11 @@ fn write_all(path: &Path, shared: &Shared, states: &mpsc::Receiver<(u64, Vec<u8>
             state = newer;
         }
         match write(path, &state.1) {
-            Ok(()) => {
-                shared.failed.store(false, Ordering::Release);
-                shared.saved.store(state.0, Ordering::Release);
+            Ok(()) => shared.saved.store(state.0, Ordering::Release),
+            Err(e) => {
+                *shared.why.lock().unwrap_or_else(PoisonError::into_inner) = e.to_string();
+                shared.failed.store(state.0, Ordering::Release);
             }
-            Err(_) => shared.failed.store(true, Ordering::Release),
         }
         // A counter that is full has woken the master already.
         let _ = shared.wake.signal();
@@ -211,7 +238,7 @@ mod tests {
 
     fn wait_for(list: &List) {
         for _ in 0..1000 {
-            if list.saved() == list.version() || list.failed() {
+            if list.tried() == list.version() {
                 return;
             }
             std::thread::sleep(std::time::Duration::from_millis(5));
@@ -246,6 +273,6 @@ mod tests {
         list.change();
         list.write(&Saved::default()).unwrap();
         wait_for(&list);
-        assert!(list.failed());
+        assert!(list.failure().unwrap().contains("No such file"));
     }
 }

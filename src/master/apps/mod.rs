@@ -53,9 +53,9 @@ pub(super) type Environment = Rc<BTreeMap<String, String>>;
 #[derive(Debug)]
 pub(super) struct Apps {
     /// By name.
-    pub entries: BTreeMap<String, Entry>,
+    pub entries: BTreeMap<String, Box<Entry>>,
     /// By id.
-    pub workers: BTreeMap<u32, Worker>,
+    pub workers: BTreeMap<u32, Box<Worker>>,
     /// The next worker's id.
     pub next_id: u32,
     /// Workers that are to be started, and how fast.
@@ -93,8 +93,6 @@ pub(super) struct Apps {
 pub(super) struct Entry {
     /// As it was declared.
     pub app: Rc<App>,
-    /// What follows an exit.
-    pub policy: Policy,
     /// What the caller had.
     pub env: Environment,
     /// Sockets that are kept for it.
@@ -115,7 +113,7 @@ pub(super) struct Worker {
     /// Its process.
     pub slot: Option<u32>,
     /// The process that is to take its place.
-    pub successor: Option<reloading::Successor>,
+    pub successor: Option<Box<reloading::Successor>>,
     /// Where its process's times and pid are shown from.
     pub process: Option<(u32, u64)>,
     /// How the one before ended.
@@ -128,8 +126,6 @@ pub(super) struct Worker {
     pub revive: bool,
     /// To be forgotten once it has stopped.
     pub doomed: bool,
-    /// The worker that had its number before; it has to be gone first.
-    pub after: Option<u32>,
     timer: Option<Key>,
     shown: WorkerState,
 }
@@ -145,6 +141,8 @@ pub(super) enum Until {
     Gone,
     /// Nothing.
     Now,
+    /// The list is on the disk; that it cannot be is an error.
+    Saved,
 }
 
 /// A caller whose answer is still to come.
@@ -160,6 +158,8 @@ pub(super) struct Pending {
     pub version: u64,
     /// Of those that are gone by then.
     pub gone: Vec<serde_json::Value>,
+    /// What it is told instead.
+    pub answer: Option<serde_json::Value>,
 }
 
 impl Apps {
@@ -188,7 +188,7 @@ impl Apps {
 
     /// The app of that worker.
     pub fn entry_of(&self, id: u32) -> Option<&Entry> {
-        self.entries.get(&*self.workers.get(&id)?.app)
+        self.entries.get(&*self.workers.get(&id)?.app).map(|entry| &**entry)
     }
 
     /// Ids of an app's workers, in the order of their instances.
@@ -216,7 +216,6 @@ impl Worker {
             note: None,
             revive: false,
             doomed: false,
-            after: None,
             timer: None,
             shown,
         }
@@ -229,16 +228,24 @@ impl Master {
         let now = monotonic_ns();
         let Some(worker) = self.apps.workers.get_mut(&id) else { return };
         let Some(entry) = self.apps.entries.get(&*worker.app) else { return };
+        let wanted = worker.life.wanted();
         if worker.doomed && matches!(event, Event::Start | Event::Restart) {
             return;
         }
-        let step = worker.life.on(event, now, &entry.policy, rand::random);
+        let step = worker.life.on(event, now, &Policy::of(&entry.app), rand::random);
+        let changed = wanted != worker.life.wanted();
         let old = worker.timer.take();
         let wake_at = worker.life.wake_at();
         self.timers.cancel(old);
         let timer = wake_at.map(|at| self.timers.at(at, Timer::Worker(id)));
         if let Some(worker) = self.apps.workers.get_mut(&id) {
             worker.timer = timer;
+        }
+        if changed {
+            self.save_list();
+        }
+        if event == Event::Stop {
+            self.not_to_be_reloaded(id);
         }
         if step == Step::Stop || event == Event::Stop {
             self.drop_successor(id);
@@ -290,10 +297,10 @@ impl Master {
     /// worker is being replaced, deleted or forked, and the list is on the disk.
     pub(super) fn apps_are_calm(&self) -> bool {
         let list = &self.apps.list;
-        let settled = |w: &Worker| !w.doomed && w.successor.is_none();
+        let settled = |w: &Box<Worker>| !w.doomed && w.successor.is_none();
         self.apps.rollouts.is_empty()
             && !list.dirty
-            && (list.saved() >= list.version() || list.failed())
+            && list.saved() >= list.version()
             && self.apps.workers.values().all(settled)
             && self.runs.alive().all(|(_, live)| live.worker.is_none() || live.process.is_some())
     }
@@ -317,12 +324,14 @@ impl Master {
         self.apps.starts_timer = next.map(|at| self.timers.at(at, Timer::Workers));
     }
 
-    /// Those that waited are looked at again.
+    /// Those that waited are looked at again, and those that still have to say for what.
     pub(super) fn release_held(&mut self) {
-        let (held, free): (Vec<u32>, Vec<u32>) =
-            std::mem::take(&mut self.apps.held).into_iter().partition(|id| self.waits_for(*id).is_some());
-        self.apps.held = held;
-        free.into_iter().for_each(|id| self.apps.starts.push(id));
+        for id in std::mem::take(&mut self.apps.held) {
+            match self.waits_for(id) {
+                Some(why) => self.hold_worker(id, why),
+                None => self.apps.starts.push(id),
+            }
+        }
     }
 
     /// Whether that app counts as ready for those that depend on it.

@@ -22,8 +22,8 @@ impl Master {
     /// The files of standard output and standard error; None: nowhere.
     pub(super) fn worker_files(&self, app: &App, instance: u32) -> (Option<PathBuf>, Option<PathBuf>) {
         let folder = self.options.dirs.logs();
-        let file =
-            |kind| of_app(&app.logs, &app.name, instance, kind, &folder, None).into_iter().next().map(|file| file.path);
+        let all = |kind| of_app(&app.logs, &app.name, instance, kind, &folder, None);
+        let file = |kind| all(kind).into_iter().next().map(|file| file.path.to_path_buf());
         (file(Kind::Out), file(Kind::Err))
     }
 
@@ -56,7 +56,7 @@ impl Master {
         }
         let config = StreamConfig {
             name: Rc::clone(&worker.app),
-            namespace: Some(app.namespace.as_str().into()),
+            namespace: Some(Rc::clone(&app.namespace)),
             worker: Some(id),
             kind,
             format: app.logs.format,

@@ -1,14 +1,16 @@
 //! The list of apps: written down after a change, read by the next master, which finds the processes in the table.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use slog::{error, info};
 
 use super::super::Master;
+use super::super::timers::Timer;
 use super::list::{Saved, SavedApp, SavedWorker, VERSION};
 use super::{Entry, Environment, Worker};
 use crate::journal::RecordRef;
@@ -24,6 +26,9 @@ pub(in super::super) struct Note {
     life: SavedLife,
     last_exit: Option<LastExit<'static>>,
 }
+
+/// How long until a list that could not be written is written again.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 /// What a worker leaves in the journal: its id there is no run's.
 fn note_id(id: u32) -> String {
@@ -46,7 +51,9 @@ impl Master {
         }
         let mut environments: Vec<Environment> = Vec::new();
         let mut apps = Vec::new();
-        for entry in self.apps.entries.values() {
+        let staying: HashSet<&str> = self.apps.workers.values().filter(|w| !w.doomed).map(|w| &*w.app).collect();
+        // One that has none is gone with the last of them: its name is free for the next master.
+        for entry in self.apps.entries.values().filter(|entry| staying.contains(&*entry.app.name)) {
             let known = environments.iter().position(|env| Rc::ptr_eq(env, &entry.env));
             let env = known.unwrap_or_else(|| {
                 environments.push(Rc::clone(&entry.env));
@@ -79,10 +86,29 @@ impl Master {
     /// The writer has something to say.
     pub(in super::super) fn list_saved(&mut self) {
         self.apps.list.woken();
-        if self.apps.list.failed() {
-            error!(self.log, "the list of apps cannot be written; it is kept in memory"; "file" => %self.options.dirs.apps().display());
+        let (failure, file) = (self.apps.list.failure(), self.options.dirs.apps());
+        let told = std::mem::replace(&mut self.apps.list.told, failure.is_some());
+        match failure {
+            Some(why) => {
+                if !told {
+                    error!(self.log, "the list of apps cannot be written; it is kept in memory and tried again"; "file" => %file.display(), "error" => why);
+                }
+                if !std::mem::replace(&mut self.apps.list.awaited, true) {
+                    self.timers.after(TRY_AGAIN, Timer::List);
+                }
+            }
+            None if told => info!(self.log, "the list of apps can be written again"; "file" => %file.display()),
+            None => {}
         }
         self.settle(None);
+    }
+
+    /// A while after it could not be written.
+    pub(in super::super) fn write_list_again(&mut self) {
+        self.apps.list.awaited = false;
+        if self.apps.list.failure().is_some() {
+            self.save_list();
+        }
     }
 
     /// What a master that follows has to know of this worker beside its process.
@@ -100,10 +126,8 @@ impl Master {
 
     /// All notes, for a journal that is written anew.
     pub(in super::super) fn worker_notes(&self) -> Vec<crate::journal::Record> {
-        let note = |(id, worker): (&u32, &Worker)| {
-            Some(crate::journal::Record::Worker { id: note_id(*id), state: note(worker)? })
-        };
-        self.apps.workers.iter().filter_map(note).collect()
+        let noted = self.apps.workers.iter().filter_map(|(id, worker)| Some((*id, note(worker)?)));
+        noted.map(|(id, state)| crate::journal::Record::Worker { id: note_id(id), state }).collect()
     }
 
     /// Reads the list: apps and workers are there again, without their processes yet.
@@ -124,30 +148,43 @@ impl Master {
         let none: Environment = Rc::new(BTreeMap::new());
         for (app, old) in apps.into_iter().zip(&saved.apps) {
             let env = Rc::clone(environments.get(old.env).unwrap_or(&none));
-            let policy = Policy::of(&app);
-            self.apps.entries.insert(app.name.clone(), Entry { app: Rc::new(app), policy, env, sockets: Vec::new() });
+            let name = app.name.clone();
+            let entry = Entry { app: Rc::new(app), env, sockets: Vec::new() };
+            self.apps.entries.insert(name, Box::new(entry));
         }
         let now = monotonic_ns();
         for w in saved.workers {
             let Some(entry) = self.apps.entries.get(&w.app) else { continue };
             let note: Option<Note> =
                 notes.remove(&note_id(w.id)).filter(|_| restart).and_then(|note| serde_json::from_str(note.get()).ok());
-            let life = note.as_ref().map_or_else(Life::new, |note| Life::restore(&note.life, None, &entry.policy, now));
+            let life = note
+                .as_ref()
+                .map_or_else(Life::new, |note| Life::restore(&note.life, None, &Policy::of(&entry.app), now));
             let mut worker = Worker::new(w.app.into(), w.instance, life);
             worker.added_at = w.added_at;
             worker.last_exit = note.as_ref().and_then(|note| note.last_exit.clone()).map(Box::new);
+            // The note is the younger word.
+            worker.revive = note.as_ref().map_or(w.wanted, |_| worker.life.wanted());
             worker.note = note.map(Box::new);
-            worker.revive = w.wanted;
-            self.apps.workers.insert(w.id, worker);
+            self.apps.workers.insert(w.id, Box::new(worker));
         }
         self.apps.next_id = self.apps.workers.keys().next_back().map_or(0, |id| id + 1).max(saved.next_id);
         info!(self.log, "the list of apps has been read"; "apps" => self.apps.entries.len(), "workers" => self.apps.workers.len());
     }
 
-    /// A worker's row in the table: the worker it belongs to, if its process may live.
+    /// A worker's row in the table: the worker it belongs to, if its process may live, or may come to.
     pub(in super::super) fn worker_of_row(&mut self, row: &Record, restart: bool) -> Option<u32> {
-        let id: u32 = row.id.parse().ok()?;
-        let worker = self.apps.workers.get_mut(&id).filter(|_| restart && row.pid != 0)?;
+        let id: u32 = row.id.parse().ok().filter(|_| restart)?;
+        let asked_for = row.pid == 0;
+        if asked_for && self.pool_of_worker(id).is_none() {
+            return None;
+        }
+        let Some(worker) = self.apps.workers.get_mut(&id) else {
+            // Of an app that was being deleted, or that was not in the list yet: nobody has been told that it is.
+            self.apps.surplus.push(row.slot);
+            self.apps.next_id = self.apps.next_id.max(id + 1);
+            return Some(id);
+        };
         if let Some(before) = worker.slot.and_then(|slot| self.table.record(slot))
             && before.kill_at == 0
         {
@@ -158,10 +195,15 @@ impl Master {
         let entry = self.apps.entries.get(&*worker.app)?;
         let now = monotonic_ns();
         let note = worker.note.take().map_or_else(|| worker.life.save(now), |note| note.life);
-        worker.life = Life::restore(&note, Some(row.started_mono.max(1)), &entry.policy, now);
-        worker.shown = worker.life.state();
         worker.slot = Some(row.slot);
-        worker.process = Some((row.pid, row.started_at));
+        if asked_for {
+            // Its zygote has the order, or has obeyed it: its child will say so, or the order is found to be lost.
+            worker.life = Life::restore_asked(&note, worker.revive, now);
+        } else {
+            worker.life = Life::restore(&note, Some(row.started_mono.max(1)), &Policy::of(&entry.app), now);
+            worker.process = Some((row.pid, row.started_at));
+        }
+        worker.shown = worker.life.state();
         worker.revive = false;
         Some(id)
     }
@@ -169,23 +211,32 @@ impl Master {
     /// Whatever is wanted, and is not up after a recovery, is started.
     pub(in super::super) fn revive(&mut self) {
         for slot in std::mem::take(&mut self.apps.surplus) {
-            self.signal_worker(slot, 15, Some(std::time::Duration::from_secs(2)), true);
+            self.end_surplus(slot);
         }
         for (slot, fd) in std::mem::take(&mut self.apps.former_channels) {
             self.adopt_node_channel(slot, fd);
         }
         let ids: Vec<u32> = self.apps.workers.keys().copied().collect();
+        if !ids.is_empty() {
+            // The notes may have been younger.
+            self.save_list();
+        }
         for id in ids {
             let Some(worker) = self.apps.workers.get_mut(&id) else { continue };
             let revive = std::mem::take(&mut worker.revive);
             worker.note = None;
             match worker.life.state() {
                 WorkerState::Stopped if revive => self.tell_worker(id, Event::Start),
-                WorkerState::Backoff | WorkerState::Running | WorkerState::Ready | WorkerState::Stopping => {
+                WorkerState::Starting if worker.slot.is_none() => {}
+                WorkerState::Backoff
+                | WorkerState::Starting
+                | WorkerState::Running
+                | WorkerState::Ready
+                | WorkerState::Stopping => {
                     self.measure_soon(id);
                     let Some(worker) = self.apps.workers.get_mut(&id) else { continue };
                     let wake_at = worker.life.wake_at();
-                    worker.timer = wake_at.map(|at| self.timers.at(at, super::super::timers::Timer::Worker(id)));
+                    worker.timer = wake_at.map(|at| self.timers.at(at, Timer::Worker(id)));
                     let (state, slot) = (worker.life.state(), worker.slot);
                     // Its pipes are taken over; what it writes goes on to its files.
                     if let Err(e) = self.worker_stdio(id) {

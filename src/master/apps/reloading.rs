@@ -9,6 +9,7 @@
 //! Some at a time (`reload_step`), app by app. An app that is forked from a pool gets a new generation of it first.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use slog::{info, warn};
 
@@ -19,7 +20,10 @@ use super::Until;
 use crate::processfile::{Program, Ready};
 use crate::wire::apps::WorkerState;
 use crate::wire::rpc::RpcError;
+use crate::wire::status::State;
 use crate::workers::Event;
+
+const SIGTERM: i32 = 15;
 
 /// A reload that is under way.
 #[derive(Debug)]
@@ -130,7 +134,7 @@ impl Master {
 
     fn begin_successor(&mut self, id: u32) {
         let Some(worker) = self.apps.workers.get_mut(&id) else { return };
-        worker.successor = Some(Successor { slot: None, timer: None });
+        worker.successor = Some(Box::new(Successor { slot: None, timer: None }));
         if let Err(why) = self.start_process(id) {
             self.successor_failed(id, &why);
         }
@@ -213,7 +217,7 @@ impl Master {
                 self.timers.cancel(successor.timer);
                 self.apps.starts.push(id);
                 if let Some(slot) = successor.slot {
-                    self.signal_worker(slot, 15, Some(std::time::Duration::from_secs(2)), true);
+                    self.end_surplus(slot);
                 }
             }
             let done = rollout.ids.len() - rollout.left.len();
@@ -223,13 +227,27 @@ impl Master {
         }
     }
 
+    /// It was told to stop before its turn came.
+    pub(super) fn not_to_be_reloaded(&mut self, id: u32) {
+        self.apps.rollouts.iter_mut().for_each(|rollout| rollout.left.retain(|left| *left != id));
+    }
+
     /// A worker that is told to stop needs no successor.
     pub(super) fn drop_successor(&mut self, id: u32) {
         let Some(worker) = self.apps.workers.get_mut(&id) else { return };
         let Some(slot) = worker.successor.as_ref().map(|s| s.slot) else { return };
         if let Some(slot) = slot {
-            self.signal_worker(slot, 15, Some(std::time::Duration::from_secs(2)), true);
+            self.end_surplus(slot);
         }
         self.successor_failed(id, "it was told to stop");
+    }
+
+    /// A process that is no worker's any more ends, as soon as there is one.
+    pub(super) fn end_surplus(&mut self, slot: u32) {
+        const GRACE: Option<Duration> = Some(Duration::from_secs(2));
+        match self.runs.live(slot) {
+            Some(live) if live.state == State::Starting => live.early_signal = Some((SIGTERM, GRACE)),
+            _ => self.signal_worker(slot, SIGTERM, GRACE, true),
+        }
     }
 }

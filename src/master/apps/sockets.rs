@@ -31,9 +31,9 @@ fn store_name(app: &str, address: &Address) -> String {
 impl Apps {
     /// Their names in the keeper's store, and what is kept.
     pub(in super::super) fn kept_sockets(&self) -> impl Iterator<Item = (String, BorrowedFd<'_>)> {
-        self.entries.iter().flat_map(|(name, entry)| {
-            entry.sockets.iter().map(move |s| (store_name(name, &s.address), s.fd.as_fd()))
-        })
+        self.entries
+            .iter()
+            .flat_map(|(name, entry)| entry.sockets.iter().map(move |s| (store_name(name, &s.address), s.fd.as_fd())))
     }
 }
 

@@ -71,9 +71,6 @@ impl Master {
     /// What has to be there before that worker can be started: an app it depends on, its pool.
     pub(super) fn waits_for(&self, id: u32) -> Option<String> {
         let app = &self.apps.entry_of(id)?.app;
-        if self.has_forerunner(id) {
-            return Some("waits for the end of the one that had its number".to_owned());
-        }
         if let Some(missing) = app.depends_on.iter().find(|name| !self.is_up(name)) {
             return Some(format!("waits for \"{missing}\""));
         }
@@ -82,13 +79,7 @@ impl Master {
         (pool.current().is_none() && !pool.down).then(|| format!("waits for pool \"{}\"", pool.definition.name))
     }
 
-    /// Whether the one that had its number is still there.
-    pub(super) fn has_forerunner(&self, id: u32) -> bool {
-        let before = self.apps.workers.get(&id).and_then(|worker| worker.after);
-        before.is_some_and(|before| self.apps.workers.contains_key(&before))
-    }
-
-    fn hold_worker(&mut self, id: u32, why: String) {
+    pub(super) fn hold_worker(&mut self, id: u32, why: String) {
         if let Some(worker) = self.apps.workers.get_mut(&id) {
             worker.waits_for = Some(why.into());
         }
@@ -167,12 +158,14 @@ impl Master {
         if app.ready == Ready::Notify {
             env.push((NOTIFY_SOCKET.into(), self.notify_address().map_err(|e| e.to_string())?));
         }
-        let limits = [
-            (Limit::Memory, app.limits.memory),
-            (Limit::CpuTime, app.limits.cpu_time.map(|time| time.as_secs())),
-            (Limit::OpenFiles, app.limits.open_files),
-            (Limit::Core, app.limits.core),
-        ];
+        let limits = app.limits.as_ref().map(|limits| {
+            [
+                (Limit::Memory, limits.memory),
+                (Limit::CpuTime, limits.cpu_time.map(|time| time.as_secs())),
+                (Limit::OpenFiles, limits.open_files),
+                (Limit::Core, limits.core),
+            ]
+        });
         let slot = self.worker_slot(id, app, 0)?;
         let channel = if super::node::wanted(app) {
             match self.open_node_channel(slot) {
@@ -206,12 +199,12 @@ impl Master {
                 .map(|(fd, number)| (fd.as_fd(), number))
                 .collect(),
             identity,
-            limits: limits.into_iter().filter_map(|(limit, value)| Some((limit, value?))).collect(),
+            limits: limits.into_iter().flatten().filter_map(|(limit, value)| Some((limit, value?))).collect(),
             umask: app.umask,
             nice: app.nice,
             oom_score_adj: app.oom_score_adj,
             listen_pid: !sockets.is_empty(),
-            cgroup: cgroup.as_ref().map(Cgroup::entrance),
+            cgroup: cgroup.as_ref().map(Cgroup::folder),
             pid_to: Some(self.table.pid_word(slot)),
             sibling: true,
         };
@@ -302,7 +295,9 @@ impl Master {
         }
         let Some(worker) = self.apps.workers.get_mut(&id) else { return };
         if worker.slot != Some(slot) {
-            return self.successor_spawned(id, slot);
+            return if self.role_of(id, slot).1 {
+                self.successor_spawned(id, slot)
+            };
         }
         worker.process = Some((pid, self.table.record(slot).map_or(0, |row| row.started_at)));
         debug!(self.log, "a worker has been started"; "app" => &*worker.app, "instance" => worker.instance, "pid" => pid);
@@ -312,13 +307,19 @@ impl Master {
         self.await_ready(id, slot);
     }
 
+    /// Whether that is the worker's own process, and whether it is to take its place.
+    fn role_of(&self, id: u32, slot: u32) -> (bool, bool) {
+        let Some(worker) = self.apps.workers.get(&id) else { return (false, false) };
+        (worker.slot == Some(slot), worker.successor.as_ref().is_some_and(|next| next.slot == Some(slot)))
+    }
+
     /// A zygote could not fork it.
     pub(in super::super) fn worker_not_spawned(&mut self, slot: u32, id: u32, why: &str) {
-        let own = self.apps.workers.get(&id).is_some_and(|w| w.slot == Some(slot));
+        let (own, next) = self.role_of(id, slot);
         self.drop_worker_slot(id, slot);
         if own {
             self.tell_worker(id, Event::SpawnFailed(why));
-        } else {
+        } else if next {
             self.successor_failed(id, why);
         }
     }
@@ -351,13 +352,8 @@ impl Master {
     /// A worker's process has ended.
     pub(in super::super) fn worker_exited(&mut self, slot: u32, id: u32, exit: &ExitEntry) {
         self.remove_pid_file(id, exit.pid);
-        let role = self
-            .apps
-            .workers
-            .get(&id)
-            .map(|w| (w.slot == Some(slot), w.successor.as_ref().is_some_and(|s| s.slot == Some(slot))));
+        let (own, next) = self.role_of(id, slot);
         self.drop_worker_slot(id, slot);
-        let (own, next) = role.unwrap_or_default();
         if next {
             return self.successor_failed(id, &format!("the new process ended before it was ready ({})", how(exit)));
         }

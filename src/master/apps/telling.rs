@@ -18,12 +18,13 @@ use crate::wire::status::Timestamp;
 use crate::workers::{Named, find};
 
 impl Master {
-    /// The workers that are meant.
-    pub(in super::super) fn workers_of(&self, targets: &Targets) -> Result<Vec<u32>, RpcError> {
+    /// The workers that are meant. `staying`: without those that are being removed.
+    pub(in super::super) fn workers_of(&self, targets: &Targets, staying: bool) -> Result<Vec<u32>, RpcError> {
         let named: Vec<Named<'_>> = self
             .apps
             .workers
             .iter()
+            .filter(|(_, worker)| !(staying && worker.doomed))
             .map(|(id, worker)| Named {
                 id: *id,
                 name: &worker.app,
@@ -138,7 +139,15 @@ impl Master {
     pub(super) fn answer_when(&mut self, asker: Asker, ids: Vec<u32>, until: Until) {
         let missing = if until == Until::Now { HashSet::new() } else { ids.iter().copied().collect() };
         let version = self.apps.list.version();
-        self.apps.pending.push(Pending { asker, ids, missing, until, version, gone: Vec::new() });
+        self.apps.pending.push(Pending { asker, ids, missing, until, version, gone: Vec::new(), answer: None });
+        self.settle(None);
+    }
+
+    /// Answers this when the list is on the disk.
+    pub(super) fn answer_once_saved(&mut self, asker: Asker, answer: serde_json::Value) {
+        let (version, until) = (self.apps.list.version(), Until::Now);
+        let (ids, missing, gone) = (Vec::new(), HashSet::new(), Vec::new());
+        self.apps.pending.push(Pending { asker, ids, missing, until, version, gone, answer: Some(answer) });
         self.settle(None);
     }
 
@@ -147,7 +156,7 @@ impl Master {
         if self.apps.pending.is_empty() {
             return;
         }
-        let saved = self.apps.list.saved();
+        let tried = self.apps.list.tried();
         let mut pending = std::mem::take(&mut self.apps.pending);
         for p in &mut pending {
             let there = |id: &u32| self.is_there(*id, p.until);
@@ -164,9 +173,21 @@ impl Master {
             }
         }
         let (due, left): (Vec<Pending>, Vec<Pending>) =
-            pending.into_iter().partition(|p| p.missing.is_empty() && (p.version <= saved || self.apps.list.failed()));
+            pending.into_iter().partition(|p| p.missing.is_empty() && p.version <= tried);
         self.apps.pending = left;
         for p in due {
+            if p.until == Until::Saved
+                && let Some(why) = self.apps.list.failure()
+            {
+                let text =
+                    format!("the list of apps is not on the disk: {why}; it is tried again until it can be written");
+                self.refuse(p.asker, &RpcError::internal(text));
+                continue;
+            }
+            if let Some(answer) = p.answer {
+                self.answer(p.asker, &answer);
+                continue;
+            }
             let mut workers = p.gone;
             workers.extend(p.ids.iter().filter_map(|id| self.worker_info(*id)).map(|w| super::value(&w)));
             self.answer(p.asker, &serde_json::json!({ "workers": workers }));
@@ -177,11 +198,13 @@ impl Master {
         let Some(worker) = self.apps.workers.get(&id) else { return true };
         let state = worker.life.state();
         match until {
-            Until::Now => true,
-            Until::Gone => false,
+            Until::Now | Until::Saved => true,
+            // Wanted again by somebody who came later: it will not get there.
+            Until::Gone => !worker.doomed,
+            Until::Down if worker.life.wanted() => !worker.doomed && !self.apps.stops.contains(&id),
             Until::Down => worker.slot.is_none() && !matches!(state, WorkerState::Starting | WorkerState::Stopping),
             Until::Up => match state {
-                WorkerState::Starting => worker.waits_for.is_some() && !self.has_forerunner(id),
+                WorkerState::Starting => worker.waits_for.is_some(),
                 WorkerState::Stopping => false,
                 WorkerState::Running => self.apps.entry_of(id).is_none_or(|entry| entry.app.ready == Ready::Started),
                 _ => true,

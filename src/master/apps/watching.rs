@@ -79,7 +79,7 @@ impl Master {
         }
         for (name, entry) in &self.apps.entries {
             if let Some(watch) = &entry.app.watch {
-                wanted.insert(name.clone(), (false, watch.clone(), self.own_files(name)));
+                wanted.insert(name.clone(), (false, (**watch).clone(), self.own_files(name)));
             }
         }
         let watching = &mut self.apps.watching;

@@ -50,7 +50,7 @@ impl Master {
     fn knows(&self, targets: Option<&Targets>) -> bool {
         let Some(targets) = targets else { return true };
         let apps = self.apps.workers.iter().any(|(id, worker)| {
-            let namespace = self.apps.entries.get(&*worker.app).map(|entry| entry.app.namespace.as_str());
+            let namespace = self.apps.entries.get(&*worker.app).map(|entry| &*entry.app.namespace);
             targets.matches(&worker.app, namespace, Some(*id))
         });
         apps || self.pool_names.keys().any(|name| targets.matches(name, None, None))
@@ -82,7 +82,7 @@ impl Master {
                     if !seen.insert(file.path().to_owned()) {
                         continue;
                     }
-                    let lines = last_lines(file.path(), file.config().identity.as_ref(), count)?;
+                    let lines = last_lines(file.path(), file.config().identity.as_deref(), count)?;
                     lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
                 }
                 None => stream.recent(),

@@ -18,7 +18,7 @@ pub(super) fn obey(master: &mut Master, asker: Asker, request: Apps) {
         Apps::Describe { target } => with(master, asker, &target, |master, asker, ids| master.describe(asker, &ids)),
         Apps::Env { target } => with(master, asker, &target, env),
         Apps::Define(define) => master.define(asker, define),
-        Apps::Start { target, env } => with(master, asker, &target, |master, asker, ids| match env {
+        Apps::Start { target, env } => with_staying(master, asker, &target, |master, asker, ids| match env {
             // A new environment needs a new process.
             Some(env) => {
                 master.update_env(&ids, env);
@@ -27,13 +27,13 @@ pub(super) fn obey(master: &mut Master, asker: Asker, request: Apps) {
             None => master.start_apps(asker, ids),
         }),
         Apps::Stop { target } => with(master, asker, &target, Master::stop_apps),
-        Apps::Restart { target, env } => with(master, asker, &target, |master, asker, ids| {
+        Apps::Restart { target, env } => with_staying(master, asker, &target, |master, asker, ids| {
             if let Some(env) = env {
                 master.update_env(&ids, env);
             }
             master.restart_apps(asker, ids);
         }),
-        Apps::Reload { target } => with(master, asker, &target, Master::reload_apps),
+        Apps::Reload { target } => with_staying(master, asker, &target, Master::reload_apps),
         Apps::Delete { target } => with(master, asker, &target, Master::delete_apps),
         Apps::Reset { target } => with(master, asker, &target, Master::reset_apps),
         Apps::Signal { target, signal } => {
@@ -51,7 +51,15 @@ pub(super) fn obey(master: &mut Master, asker: Asker, request: Apps) {
 
 /// Does it with the workers that are meant.
 fn with(master: &mut Master, asker: Asker, targets: &Targets, act: impl FnOnce(&mut Master, Asker, Vec<u32>)) {
-    match master.workers_of(targets) {
+    match master.workers_of(targets, false) {
+        Ok(ids) => act(master, asker, ids),
+        Err(e) => master.refuse(asker, &e),
+    }
+}
+
+/// The same without those that are being removed: they are not to be had back by their names.
+fn with_staying(master: &mut Master, asker: Asker, targets: &Targets, act: impl FnOnce(&mut Master, Asker, Vec<u32>)) {
+    match master.workers_of(targets, true) {
         Ok(ids) => act(master, asker, ids),
         Err(e) => master.refuse(asker, &e),
     }

@@ -9,14 +9,17 @@ use crate::wire::channel::RESULT_MAX;
 use crate::wire::info::{Counts, Info, Limits};
 use crate::wire::json::MAX_DEPTH;
 use crate::wire::rpc::MAX_BATCH;
+use crate::wire::status::State;
 
 pub(super) fn obey(master: &mut Master, asker: Asker) {
     let (ended, kept_bytes) = master.runs.kept();
     let sum = |of: fn(&crate::pool::Pool) -> usize| master.pools.iter().map(of).sum::<usize>() as u64;
+    // Workers' processes are no runs, whether they are on their way, run, or replace one another.
+    let runs = |state| master.runs.alive().filter(|(_, l)| l.worker.is_none() && l.state == state).count() as u64;
     let counts = Counts {
         queued: sum(|p| p.admission.queued()),
-        starting: master.starting as u64,
-        running: (master.pids.len() - master.apps.workers.values().filter(|w| w.slot.is_some()).count()) as u64,
+        starting: runs(State::Starting),
+        running: runs(State::Running),
         ended: ended as u64,
         idle: sum(|p| p.idle.len()),
         connections: master.connections as u64,

@@ -101,7 +101,7 @@ fn every_key_of_a_program_has_its_place() {
         (&app.logs.out, &app.logs.error),
         (&Sink::File("/root/x.log".into()), &Sink::File("/root/x.log".into()))
     );
-    assert_eq!((app.logs.max_size, app.env["A"].as_str(), app.env["B"].as_str()), (None, "1", "pg"));
+    assert_eq!((app.logs.max_size, app.env.get("A").unwrap(), app.env.get("B").unwrap()), (None, "1", "pg"));
     assert_eq!(remarks.len(), 1, "{remarks:?}");
     let (app, _) = one(
         "command=/bin/cat\nautorestart=true\nstdout_logfile=NONE\nstderr_logfile=/dev/fd/2\nstderr_logfile_maxbytes=1MB",
@@ -138,7 +138,7 @@ fn alike_processes_are_instances() {
     let (app, _) = one(&format!("{many}stdout_logfile=/l/x.log\nstderr_logfile=/l/x.log"));
     assert!(app.logs.merge);
     let (app, _) = one(&format!("{many}numprocs_start=5\nenvironment=PORT=\"80%(process_num)02d\",X=\"1\""));
-    assert_eq!((app.increment_var.as_deref(), app.env["PORT"].as_str()), (Some("PORT"), "8005"));
+    assert_eq!((app.increment_var.as_deref(), app.env.get("PORT").unwrap()), (Some("PORT"), "8005"));
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn processes_that_differ_are_apps_of_their_own() {
     ] {
         let (apps, remarks) = supervisord(&format!("[program:x]\n{many}{different}"));
         assert_eq!(names(&apps), ["x_00", "x_01"], "{different}");
-        assert!(apps.iter().all(|app| app.namespace == "x" && app.instances == Instances::Fixed(1)));
+        assert!(apps.iter().all(|app| &*app.namespace == "x" && app.instances == Instances::Fixed(1)));
         assert!(has(&remarks, "[program:x] numprocs: "), "{remarks:?}");
     }
 }
@@ -164,7 +164,7 @@ fn groups_are_namespaces_and_priority_is_the_order() {
          [program:z]\ncommand=z\n[group:first]\nprograms=z, b,nobody\npriority=1\n[group:again]\nprograms=b\n",
     );
     assert_eq!(names(&apps), ["b", "z", "a", "again-b", "late"]);
-    let namespaces: Vec<&str> = apps.iter().map(|app| app.namespace.as_str()).collect();
+    let namespaces: Vec<&str> = apps.iter().map(|app| &*app.namespace).collect();
     assert_eq!(namespaces, ["first", "first", "default", "again", "default"]);
     assert!(has(&remarks, "[group:first] programs: there is no [program:nobody]"), "{remarks:?}");
     assert!(has(&remarks, "[program:late] priority: "), "{remarks:?}");
@@ -188,8 +188,11 @@ fn what_the_daemon_says_counts_for_its_programs() {
          [program:x]\ncommand=./run %(ENV_A)s\nenvironment=B=\"3\"\nstdout_logfile=out.log\n",
     );
     let app = &apps[0];
-    assert_eq!((app.umask, app.cwd.to_str(), app.limits.open_files), (Some(0o77), Some("/srv"), Some(9000)));
-    assert_eq!((app.env["A"].as_str(), app.env["B"].as_str()), ("1", "3"));
+    assert_eq!(
+        (app.umask, app.cwd.to_str(), app.limits.as_ref().unwrap().open_files),
+        (Some(0o77), Some("/srv"), Some(9000))
+    );
+    assert_eq!((app.env.get("A").unwrap(), app.env.get("B").unwrap()), ("1", "3"));
     assert_eq!(app.logs.out, Sink::File("/srv/out.log".into()));
     assert_eq!(words(app), ["/srv/run", "1"]);
     assert!(has(&remarks, "s.conf:6: [supervisord] loglevel"), "{remarks:?}");
@@ -288,12 +291,12 @@ fn a_dump_of_pm2s_becomes_its_apps_again() {
     let [api, worker, mailer, report] = apps.as_slice() else { panic!() };
     assert_eq!(words(api), ["node", "--max-old-space-size=256", "/here/app/api.js"]);
     assert_eq!((api.instances, api.increment_var.as_deref()), (Instances::Fixed(3), Some("PORT")));
-    assert_eq!((api.env["PORT"].as_str(), api.env["GREETING"].as_str()), ("3000", "Jó napot"));
+    assert_eq!((api.env.get("PORT").unwrap(), api.env.get("GREETING").unwrap()), ("3000", "Jó napot"));
     assert_eq!(api.env_named["production"]["NODE_ENV"], "production");
     assert_eq!((api.kill_timeout.as_millis(), api.listen_timeout.as_millis()), (5000, 8000));
     assert_eq!((api.max_memory_restart, api.cwd.to_str()), (Some(300 << 20), Some("/here/app")));
     assert_eq!(
-        (words(worker), worker.namespace.as_str()),
+        (words(worker), &*worker.namespace),
         (vec!["python3", "/here/app/worker.py", "--queue", "mails and invoices"], "batch")
     );
     assert_eq!(worker.logs.out, Sink::File("/here/logs/worker.log".into()));
@@ -306,7 +309,7 @@ fn a_dump_of_pm2s_becomes_its_apps_again() {
     );
     assert!(!report.autorestart && report.inherit_env == Inherit::All);
     // Of the environment: what differs, and is not of the login or of pm2.
-    let kept: Vec<&str> = mailer.env.keys().map(String::as_str).collect();
+    let kept: Vec<&str> = mailer.env.iter().map(|(name, _)| name).collect();
     assert_eq!(kept, ["EDITOR", "LANG", "LOGNAME", "SHELL"]);
     for part in ["[report] cron_restart: ", "[api] exec_mode: ", "[queue worker] name: ", "[mailer] env: ", "DIR/logs"]
     {

@@ -44,8 +44,8 @@ fn an_ecosystem_file_of_pm2_as_it_is() {
         other => panic!("{other:?}"),
     }
     assert_eq!((app.name.as_str(), &app.cwd, app.instances), ("api", &folder, Instances::Processors { less: 0 }));
-    assert_eq!((app.env["PORT"].as_str(), app.env["DEBUG"].as_str()), ("80", "false"));
-    assert_eq!(app.env["NODE_ENV"], "production");
+    assert_eq!((app.env.get("PORT").unwrap(), app.env.get("DEBUG").unwrap()), ("80", "false"));
+    assert_eq!(app.env.get("NODE_ENV"), Some("production"));
     let watch = app.watch.as_ref().unwrap();
     assert_eq!((&watch.paths, &watch.ignore), (&vec![folder.join("src"), folder.join("lib")], &vec!["tmp".to_owned()]));
     assert_eq!((app.max_memory_restart, app.max_restarts), (Some(300 << 20), 10));
@@ -79,7 +79,7 @@ fn every_form_of_a_file() {
     let path = folder.path().join("eco.yaml");
     std::fs::write(&path, "apps:\n  - name: y\n    script: /bin/sleep\n    args: 5\n    env: {A: 1}\n").unwrap();
     let file = load(&path).unwrap();
-    assert_eq!((file.apps[0].name.as_str(), file.apps[0].env["A"].as_str()), ("y", "1"));
+    assert_eq!((file.apps[0].name.as_str(), file.apps[0].env.get("A").unwrap()), ("y", "1"));
     std::fs::write(&path, "apps:\n  - name: y\n    script: /bin/sleep\n    instnces: 5\n").unwrap();
     let error = load(&path).unwrap_err().to_string();
     assert!(error.contains(":4:5") && error.contains("\"instances\""), "{error}");

@@ -64,15 +64,14 @@ pub(super) struct Plan {
     pub oom_score_adj: Option<Vec<u8>>,
     /// `LISTEN_PID=` and room for the number; `envp` points to it.
     pub listen_pid: Vec<u8>,
+    /// The folder of its cgroup, which it is not in yet; −1: none.
     pub cgroup: i32,
     pub pid_to: *const AtomicU64,
     /// The step that failed, and its errno.
     pub failed: Option<(Stage, i32)>,
 }
 
-pub(super) extern "C" fn child(plan: *mut libc::c_void) -> libc::c_int {
-    // SAFETY: `spawn` passes its live Plan and waits for us.
-    let plan = unsafe { &mut *plan.cast::<Plan>() };
+pub(super) fn child(plan: &mut Plan) -> ! {
     plan.failed = Some(prepare(plan));
     // The parent reaps 127; it has read `failed` by then or does not care.
     crate::sys::clone::exit_now(127)
@@ -97,7 +96,9 @@ fn prepare(plan: &mut Plan) -> (Stage, i32) {
         }
         if plan.cgroup >= 0 {
             // Its members are found by other ways, too; a tree that has no cgroup is no reason not to run.
-            libc::write(plan.cgroup, c"0".as_ptr().cast(), 1);
+            let flags = libc::O_WRONLY | libc::O_CLOEXEC;
+            let entrance = libc::openat(plan.cgroup, c"cgroup.procs".as_ptr(), flags);
+            libc::write(entrance, c"0".as_ptr().cast(), 1);
         }
         // Out of the way first: a descriptor may sit on a number that another one is to have.
         for (i, (from, _)) in plan.fds.iter().enumerate() {

@@ -73,3 +73,45 @@ fn the_failed_step_is_named() {
     let e = spawn(&program(&["/etc/passwd"])).unwrap_err();
     assert_eq!(e.source.raw_os_error(), Some(libc::EACCES), "{e}");
 }
+
+/// What a program says that is started in this cgroup.
+fn output_in(folder: BorrowedFd<'_>, script: &str) -> String {
+    let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
+    let mut p = program(&["sh", "-c", script]);
+    (p.fds, p.cgroup) = (vec![(write.as_fd(), 1)], Some(folder));
+    let (pid, handle) = spawn(&p).unwrap();
+    drop(p);
+    drop(write);
+    let mut out = String::new();
+    std::fs::File::from(read).read_to_string(&mut out).unwrap();
+    nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid as i32), None).unwrap();
+    assert!(handle.send(0).is_err(), "the handle is that of another process");
+    out
+}
+
+#[test]
+fn a_program_is_born_in_its_cgroup() {
+    let name = format!("preforkd-born-{}", std::process::id());
+    let groups = match crate::sys::cgroup::Cgroups::open(&name) {
+        Ok(groups) => groups,
+        Err(e) => return crate::sys::skipped("a_program_is_born_in_its_cgroup", &e.to_string()),
+    };
+    let group = groups.make("one").unwrap();
+    let said = output_in(group.folder(), "grep ^0: /proc/self/cgroup; echo $A");
+    let mut p = program(&["/etc/passwd"]);
+    p.cgroup = Some(group.folder());
+    let failed = spawn(&p).unwrap_err();
+    // Whether by itself or by us, it is gone before the test ends.
+    while !groups.remove("one") {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    groups.leave();
+    assert!(said.ends_with(&format!("/{name}/one\nb c\n")), "{said}");
+    assert_eq!(failed.source.raw_os_error(), Some(libc::EACCES), "{failed}");
+}
+
+#[test]
+fn a_cgroup_that_cannot_be_entered_stops_nobody() {
+    let no_cgroup = std::fs::File::open("/").unwrap();
+    assert_eq!(output_in(no_cgroup.as_fd(), "echo $A"), "b c\n");
+}

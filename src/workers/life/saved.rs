@@ -38,6 +38,23 @@ impl Life {
         }
     }
 
+    /// For a process that a former master has asked for, and that has not said yet that it runs.
+    pub fn restore_asked(saved: &SavedLife, wanted: bool, now: u64) -> Life {
+        let starting = saved.state == WorkerState::Starting;
+        Life {
+            state: WorkerState::Starting,
+            wanted,
+            ending: saved.ending.filter(|_| starting),
+            asked_at: Some(now),
+            started_at: None,
+            wake_at: None,
+            record: Record { pause: saved.pause, unstable: saved.unstable },
+            restarts: saved.restarts,
+            asked_restarts: saved.asked_restarts,
+            reason: saved.reason.clone(),
+        }
+    }
+
     /// Goes on from what a former master knew. `running`: since when its process runs, if there is one.
     ///
     /// A worker whose process is gone is `stopped`, whatever it is wanted to be: its caller gives [`super::Event::Start`]

@@ -51,3 +51,27 @@ fn fault_11_a_full_disk_of_logs_holds_nobody_up_and_the_loss_is_counted_and_told
     assert!(text.starts_with("preforkd: ") && text.ends_with("lost: no storage space\nroom again\n"), "{text:.200}");
     eventually("that it works again is told", || daemon.log().contains("output can be written again").then_some(()));
 }
+
+#[test]
+fn fault_11_a_list_of_apps_that_cannot_be_written_is_written_when_it_can_be() {
+    let daemon = Setup::empty().worker(json!({"name": "one", "script": "/bin/sleep", "args": ["1000"]})).start();
+    let mut client = daemon.client();
+    client.ok("apps.save", json!({}));
+    // A name that is taken by a folder stands for a disk without room.
+    let new = daemon.dir().join("apps.json.new");
+    fs::create_dir(&new).unwrap();
+    let stopped = client.ok("apps.stop", json!({"target": "one"}));
+    assert_eq!(stopped["workers"][0]["state"], "stopped", "what is asked is done nevertheless");
+    let refusal = client.refused("apps.save", json!({}));
+    assert!(refusal.message.contains("apps.json.new: Is a directory"), "{refusal:?}");
+    assert_eq!(daemon.log().matches("the list of apps cannot be written").count(), 1);
+    let wanted = || {
+        let list: serde_json::Value =
+            serde_json::from_slice(&fs::read(daemon.dir().join("apps.json")).unwrap()).unwrap();
+        list["workers"][0]["wanted"].as_bool().unwrap()
+    };
+    assert!(wanted());
+    fs::remove_dir(&new).unwrap();
+    eventually("the list is written without being asked for", || (!wanted()).then_some(()));
+    client.ok("apps.save", json!({}));
+}

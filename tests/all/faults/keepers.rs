@@ -1,9 +1,14 @@
 //! Keepers that die.
 
+use std::collections::HashSet;
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::house::{Client, Daemon, Setup, eventually, machine, preforkd, processes};
+
+const SOON: Duration = Duration::from_secs(10);
 
 /// A pool, and a worker that writes a line now and then.
 fn setup() -> Setup {
@@ -25,14 +30,16 @@ fn exits_are_told() -> bool {
 
 #[test]
 fn fault_28_without_its_keeper_a_master_serves_what_it_has_and_another_keeper_takes_over() {
-    let daemon = setup().start();
+    let mut daemon = setup().start();
     let mut client = daemon.client();
     let alive = client.start("sleep", json!({"ms": 60_000}), "alive");
     client.start("shell", json!({"script": "sleep 0.4; exit 0"}), "short");
     let killed = client.start("sleep", json!({"ms": 60_000}), "killed");
     let worker = client.worker("tick", 0)["pid"].clone();
     let master = daemon.master();
+    let below = processes::descendants(daemon.pid());
     processes::send(daemon.pid(), Signal::SIGKILL);
+    daemon.ends(SOON);
     let info = eventually("it says that its keeper has died", || {
         let info = client.ok("info", json!({}));
         (info["keeper_pid"] == 0).then_some(info)
@@ -57,7 +64,7 @@ fn fault_28_without_its_keeper_a_master_serves_what_it_has_and_another_keeper_ta
     // A second daemon does not start beside it, and says what to do.
     let second = machine::refused_start(&mut command(&daemon, &[]));
     assert!(second.contains("--adopt"), "{second}");
-    let mut next = Next::start(&daemon);
+    let mut next = Next::start(&daemon, below);
     // The same connection, the same run, the same worker; a new master.
     let info = eventually("another keeper", || {
         let info = client.ok("info", json!({}));
@@ -76,7 +83,7 @@ fn fault_28_without_its_keeper_a_master_serves_what_it_has_and_another_keeper_ta
         (Some(now) != worker.as_u64()).then_some(now as u32)
     });
     assert_eq!(processes::parent(again), Some(next.0.id()));
-    assert_eq!(lines(&daemon, "starts"), 2);
+    eventually("its first line", || (lines(&daemon, "starts") == 2).then_some(()));
     // Later masters know, too, who is not their keeper's child.
     super::masters::kill(&daemon, daemon.master());
     let mut client = daemon.client();
@@ -89,16 +96,18 @@ fn fault_28_without_its_keeper_a_master_serves_what_it_has_and_another_keeper_ta
 
 #[test]
 fn fault_28_survivors_of_a_keeper_and_its_master_are_adopted_by_the_next_daemon_and_not_doubled() {
-    let daemon = setup().start();
+    let mut daemon = setup().start();
     let mut client = daemon.client();
     let alive = client.start("sleep", json!({"ms": 60_000}), "alive");
     let worker = client.worker("tick", 0)["pid"].as_u64().unwrap() as u32;
     let (keeper, master) = (daemon.pid(), daemon.master());
+    let below = processes::descendants(keeper);
     // Both at once, so that neither sees the other's end.
     processes::send(keeper, Signal::SIGSTOP);
     processes::send(master, Signal::SIGKILL);
     processes::send(keeper, Signal::SIGKILL);
-    let mut next = Next::start(&daemon);
+    daemon.ends(SOON);
+    let mut next = Next::start(&daemon, below);
     let mut client = eventually("the next daemon answers", || {
         let mut client = Client::unix(&daemon.socket()).ok()?;
         client.call("ping", json!({})).ok().map(|_| client)
@@ -124,12 +133,12 @@ fn command(daemon: &Daemon, more: &[&str]) -> std::process::Command {
     command
 }
 
-/// Another daemon on the same directory; it ends with us.
-struct Next(std::process::Child);
+/// Another daemon on the same directory, and those of the first one's processes that live on; they end with us.
+struct Next(std::process::Child, HashSet<processes::Process>);
 
 impl Next {
-    fn start(daemon: &Daemon) -> Next {
-        Next(command(daemon, &["--adopt"]).spawn().unwrap())
+    fn start(daemon: &Daemon, survivors: HashSet<processes::Process>) -> Next {
+        Next(command(daemon, &["--adopt"]).spawn().unwrap(), survivors)
     }
 
     fn end(&mut self, daemon: &Daemon) {
@@ -141,7 +150,8 @@ impl Next {
 
 impl Drop for Next {
     fn drop(&mut self) {
-        processes::descendants(self.0.id()).iter().for_each(|p| p.signal(Signal::SIGKILL));
+        let below = processes::descendants(self.0.id());
+        below.iter().chain(&self.1).filter(|p| p.alive()).for_each(|p| p.signal(Signal::SIGKILL));
         // Ended already is as good.
         let _ = self.0.kill();
         let _ = self.0.wait();

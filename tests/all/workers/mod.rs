@@ -1,5 +1,6 @@
 //! Workers: kept up, changed, replaced, found again.
 
+mod crossing;
 mod definitions;
 mod keeping;
 mod readiness;

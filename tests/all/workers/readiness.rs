@@ -1,6 +1,6 @@
 //! Readiness, and what waits for it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{pid, reaches, read};
 use crate::house::{Setup, eventually, machine, processes};
@@ -167,4 +167,27 @@ pub fn get(port: u16) -> String {
     stream.read_to_string(&mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
     answer.rsplit_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+#[test]
+fn who_waits_for_two_says_which_of_them_is_missing() {
+    let daemon = Setup::empty().start();
+    let mut client = daemon.client();
+    let sleeper = |name: &str, keys: Value| {
+        let mut app = json!({"name": name, "script": "/bin/sleep", "args": ["1000"]});
+        app.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+        app
+    };
+    let apps = json!([
+        sleeper("slow", json!({"ready": {"after": "700ms"}})),
+        sleeper("off", json!({"autostart": false})),
+        sleeper("waits", json!({"depends_on": ["slow", "off"]})),
+    ]);
+    client.ok("apps.apply", json!({"apps": apps, "folder": "/"}));
+    for missing in ["slow", "off"] {
+        let told = json!(format!("waits for \"{missing}\""));
+        eventually(missing, || (client.worker("waits", 0)["reason"] == told).then_some(()));
+    }
+    client.ok("apps.start", json!({"target": "off"}));
+    reaches(&daemon, "waits", 0, "running");
 }

@@ -153,3 +153,40 @@ fn a_stop_while_the_successor_is_on_its_way_holds() {
     eventually("the successor ends", || (!processes::alive(next)).then_some(()));
     assert_eq!(daemon.client().worker("w", 0)["state"], "stopped");
 }
+
+#[test]
+fn a_stopped_app_that_is_reloaded_is_wanted_again_for_good() {
+    let daemon = Setup::empty().worker(json!({"name": "off", "script": "/bin/sleep", "args": ["1000"]})).start();
+    let mut client = daemon.client();
+    client.ok("apps.stop", json!({"target": "off"}));
+    client.ok("apps.reload", json!({"target": "off"}));
+    reaches(&daemon, "off", 0, "running");
+    drop(client);
+    let daemon = daemon.crash().start();
+    reaches(&daemon, "off", 0, "running");
+}
+
+#[test]
+fn a_successor_that_is_being_forked_when_its_app_is_stopped_ends_as_soon_as_it_is_there() {
+    let job = "import os, time\nos.register_at_fork(before=lambda: time.sleep(0.7))\n\
+               def work(params):\n    time.sleep(1000)\n";
+    let daemon = Setup::app("python", &[("job.py", job)], json!({"preload": "app/job.py"}))
+        .worker(json!({"name": "warm", "pool": "app", "entry": "job:work"}))
+        .start();
+    let first = pid(&reaches(&daemon, "warm", 0, "running"));
+    let mut client = daemon.client();
+    let mut reloading = daemon.client();
+    let reload = reloading.send("apps.reload", json!({"target": "warm"}));
+    eventually("there is another generation", || (client.pool("app")["generation"] == 2).then_some(()));
+    client.ok("apps.stop", json!({"target": "warm"}));
+    assert_eq!(reloading.receive(reload).unwrap_err().kind, "reload_failed");
+    // Its zygote obeys one order after the other: by now it has forked the successor.
+    let other = client.ok("run", json!({"entry": "job:work", "id": "other"}));
+    eventually("nobody else is left", || {
+        let left = processes::descendants(daemon.pid());
+        let left: Vec<u32> = left.iter().filter(|p| p.describe().contains("job:work")).map(|p| p.pid).collect();
+        (json!(left) == json!([other["pid"]])).then_some(())
+    });
+    assert!(!processes::alive(first));
+    client.ok("kill", json!({"id": "other"}));
+}
