@@ -123,7 +123,8 @@ pub fn serve(options: &ServeOptions) -> Result<u8, KeeperError> {
     process::keep_inherited_to_ourselves().map_err(system("marking inherited descriptors close-on-exec"))?;
     process::become_subreaper().map_err(system("becoming the subreaper"))?;
     process::raise_open_files().map_err(system("raising the limit of open files"))?;
-    let signals = Signals::take(&[SIGHUP, SIGINT, SIGUSR1, SIGUSR2, SIGTERM, SIGCHLD]).map_err(system("blocking signals"))?;
+    let signals =
+        Signals::take(&[SIGHUP, SIGINT, SIGUSR1, SIGUSR2, SIGTERM, SIGCHLD]).map_err(system("blocking signals"))?;
     let table = Table::open(&options.dirs.table(), true).map_err(system("opening the shared table"))?;
     table.set_keeper(std::process::id());
     let wake = EventFd::new().map_err(system("making an eventfd"))?;

@@ -48,8 +48,7 @@ impl Keeper<'_> {
             return Err("another one is being started".to_owned());
         }
         let own = io::stderr();
-        let more =
-            [(handover.as_fd(), control::HANDOVER_FD), (stderr.as_fd(), 2), (own.as_fd(), control::STDERR_FD)];
+        let more = [(handover.as_fd(), control::HANDOVER_FD), (stderr.as_fd(), 2), (own.as_fd(), control::STDERR_FD)];
         let master = self.spawn_master(binary.clone(), &more).map_err(|e| e.to_string())?;
         self.successor = Some(Successor { master, binary });
         Ok(())
@@ -123,7 +122,9 @@ impl Keeper<'_> {
     /// Masters of a new binary that keep dying: back to the one that this daemon was started with.
     pub(super) fn distrust(&mut self) {
         if self.short_lives >= UNFIT && self.binary.take().is_some() {
-            self.say("masters of the new program keep dying: going back to the program that this daemon was started with");
+            self.say(
+                "masters of the new program keep dying: going back to the program that this daemon was started with",
+            );
         }
     }
 }

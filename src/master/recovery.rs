@@ -169,7 +169,8 @@ impl Master {
             kill_timeout: row.kill_timeout,
             ..Live::new(&row.id, pool)
         };
-        let queued = (row.state == State::Queued).then(|| left.requests.remove(&row.id).or(self.handed.request(row.slot)));
+        let queued =
+            (row.state == State::Queued).then(|| left.requests.remove(&row.id).or(self.handed.request(row.slot)));
         if let (Some(index), Some(request)) = (pool, queued.flatten().and_then(|r| request_from(&r))) {
             live.request = Some(request);
             self.take_run(row.slot, &mut live);

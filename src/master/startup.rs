@@ -109,7 +109,8 @@ fn hear(keeper: &OwnedFd, buffer: &mut [u8]) -> io::Result<(Option<ToMaster>, Op
 
 /// A successor takes everything over, and changes nothing before it is told to go.
 fn succeed(keeper: &OwnedFd, options: &ServeOptions) -> Result<(Kept, Handed), MasterError> {
-    let channel = Channel::inherited(process::inherited(control::HANDOVER_FD).map_err(system("hearing from the master"))?);
+    let channel =
+        Channel::inherited(process::inherited(control::HANDOVER_FD).map_err(system("hearing from the master"))?);
     let stderr = process::inherited(control::STDERR_FD).map_err(system("taking the daemon's stderr"))?;
     let taken = (|| {
         // What could be wrong with us is found before anybody waits.

@@ -106,12 +106,17 @@ impl Handed {
     }
 
     /// A generation goes on as it was; None: it was not handed over.
-    pub fn generation(&mut self, pool: &str, number: u32, replies: OwnedFd, pidfds: bool) -> Result<Generation, OwnedFd> {
+    pub fn generation(
+        &mut self,
+        pool: &str,
+        number: u32,
+        replies: OwnedFd,
+        pidfds: bool,
+    ) -> Result<Generation, OwnedFd> {
         let Some(g) = self.generations.remove(&(pool.to_owned(), number)) else { return Err(replies) };
         let zygote = g.zygote.and_then(|(pid, fd)| Some((pid, PidFd::from(self.unpack(fd)?))));
-        let orders = g.orders.and_then(|(ours, theirs)| {
-            Some(Orders { ours: self.unpack(ours)?, theirs: self.unpack(theirs)? })
-        });
+        let orders =
+            g.orders.and_then(|(ours, theirs)| Some(Orders { ours: self.unpack(ours)?, theirs: self.unpack(theirs)? }));
         Ok(Generation {
             number,
             replies,

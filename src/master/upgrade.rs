@@ -136,7 +136,9 @@ impl Master {
         let why = match upgrade.stage {
             Stage::Beginning => format!("the new program did not begin to take over within {PREPARE:?}"),
             Stage::Prepared => {
-                format!("for {CALM:?} workers were being reloaded or deleted, or the list of apps could not be written; try again later")
+                format!(
+                    "for {CALM:?} workers were being reloaded or deleted, or the list of apps could not be written; try again later"
+                )
             }
             Stage::Ending(_) => return self.no_successor("the keeper does not answer"),
         };

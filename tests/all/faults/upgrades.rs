@@ -89,15 +89,27 @@ fn fault_13_a_successor_that_cannot_take_over_leaves_everything_as_it_was() {
     let cases: [(&str, PathBuf, &str); 6] = [
         ("missing", daemon.path().join("nowhere"), "No such file or directory"),
         ("not executable", program(&daemon, "plain", b"#!/bin/sh\n", 0o644), "Permission denied"),
-        ("another machine's", program(&daemon, "foreign", b"\x7fELF\x02\x01\x01\0not for this machine", 0o755), "Exec format error"),
-        ("exits at once", program(&daemon, "exits", b"#!/bin/sh\necho no such luck >&2\nexit 3\n", 0o755), "no such luck"),
+        (
+            "another machine's",
+            program(&daemon, "foreign", b"\x7fELF\x02\x01\x01\0not for this machine", 0o755),
+            "Exec format error",
+        ),
+        (
+            "exits at once",
+            program(&daemon, "exits", b"#!/bin/sh\necho no such luck >&2\nexit 3\n", 0o755),
+            "no such luck",
+        ),
         ("dies", program(&daemon, "dies", b"#!/bin/sh\nkill -SEGV $$\n", 0o755), "Killed(11)"),
         ("is something else", "/bin/true".into(), "Exited(0)"),
     ];
     for (what, path, expected) in cases {
         let refusal = client.refused("upgrade", json!({"binary": path}));
         assert_eq!(refusal.kind, "upgrade_failed", "{what}");
-        assert!(refusal.message.contains(expected) && refusal.message.contains("carries on"), "{what}: {}", refusal.message);
+        assert!(
+            refusal.message.contains(expected) && refusal.message.contains("carries on"),
+            "{what}: {}",
+            refusal.message
+        );
         assert_eq!(daemon.master(), master, "{what}");
     }
     let refusal = client.refused("upgrade", json!({"binary": "relative/path"}));
@@ -177,15 +189,22 @@ fn fault_16_upgrades_under_load_refuse_lose_and_double_nothing() {
                     // One connection for all of them, some of them pipelined, one sent in two halves.
                     let mut client = if t % 2 == 0 { daemon.client() } else { daemon.tcp() };
                     for round in 0..40 {
-                        let params = |n| json!({"entry": "shell", "id": format!("{t}-{round}-{n}"), "wait": true,
-                            "params": {"script": format!("echo {t}-{round}-{n} >> {}", ran.display())}});
+                        let params = |n| {
+                            json!({"entry": "shell", "id": format!("{t}-{round}-{n}"), "wait": true,
+                            "params": {"script": format!("echo {t}-{round}-{n} >> {}", ran.display())}})
+                        };
                         let ids: Vec<u64> = (0..4).map(|n| client.send("run", params(n))).collect();
-                        let half = json!({"jsonrpc": "2.0", "id": 77_000 + round, "method": "run", "params": params(4)}).to_string() + "\n";
+                        let half = json!({"jsonrpc": "2.0", "id": 77_000 + round, "method": "run", "params": params(4)})
+                            .to_string() + "\n";
                         let (begin, end) = half.split_at(half.len() / 2);
                         client.send_raw(begin.as_bytes()).unwrap();
                         for id in ids {
                             let status = client.receive(id).unwrap();
-                            assert_eq!((&status["state"], &status["exit_code"]), (&json!("exited"), &json!(0)), "{status}");
+                            assert_eq!(
+                                (&status["state"], &status["exit_code"]),
+                                (&json!("exited"), &json!(0)),
+                                "{status}"
+                            );
                         }
                         client.send_raw(end.as_bytes()).unwrap();
                         assert_eq!(client.receive(77_000 + round).unwrap()["exit_code"], 0);
@@ -231,10 +250,14 @@ fn what_somebody_waits_for_is_handed_over() {
     upgrade(&daemon);
     assert_eq!(client.receive(timed).unwrap()["state"], "running", "its timeout is where it was");
     let answers = batched.line();
-    assert_eq!((&answers[0]["result"]["exit_code"], &answers[1]["result"]["version"]), (&json!(0), &json!(env!("CARGO_PKG_VERSION"))));
+    assert_eq!(
+        (&answers[0]["result"]["exit_code"], &answers[1]["result"]["version"]),
+        (&json!(0), &json!(env!("CARGO_PKG_VERSION")))
+    );
     let event = listener.line();
     assert_eq!((&event["method"], &event["params"]["state"]), (&json!("event"), &json!("exited")));
-    let numbers: Vec<u64> = (0..12).map(|_| follower.line()["params"]["text"].as_str().unwrap().parse().unwrap()).collect();
+    let numbers: Vec<u64> =
+        (0..12).map(|_| follower.line()["params"]["text"].as_str().unwrap().parse().unwrap()).collect();
     assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
 }
 
