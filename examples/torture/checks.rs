@@ -69,7 +69,7 @@ fn runs(world: &World, link: &mut Link) -> Result<(), String> {
         if let Some(stranger) = starts.keys().find(|id| !ledger.runs.contains_key(**id)) {
             return Err(format!("run {stranger} started, and nobody asked for it"));
         }
-        ledger.runs.iter().map(|(id, r)| (id.clone(), r.freed, r.last.is_none())).collect()
+        ledger.runs.iter().map(|(id, r)| (id.clone(), r.freed, r.last.is_none() && (r.refused || r.vanished))).collect()
     };
     for (id, freed, refused) in &all {
         if !freed {

@@ -36,6 +36,8 @@ pub fn kind(world: &World, pid: u32) -> Option<Kind> {
         };
     }
     match title.strip_prefix("preforkd: ") {
+        Some("keeper") => (pid == world.keeper).then_some(Kind::Keeper),
+        Some("master") => Some(Kind::Master),
         Some(rest) if rest.contains(" zygote") => Some(Kind::Zygote),
         Some(rest) if rest.ends_with(" idle") => Some(Kind::Idle),
         Some(_) => Some(Kind::Run),
@@ -155,6 +157,7 @@ impl Driver<'_> {
         });
         if self.full_until.is_some_and(|until| until <= now) {
             self.full_until = None;
+            self.world.happened(Incident::DiskFree);
             if let Err(e) = std::fs::remove_file(self.world.house.dir.join("filler")) {
                 self.world.fault("driver", &format!("emptying the disk: {e}"));
             }

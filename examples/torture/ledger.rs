@@ -18,6 +18,7 @@ pub enum Incident {
     ZygoteStopped,
     ChildKilled,
     DiskFull,
+    DiskFree,
 }
 
 /// One run.
@@ -35,6 +36,8 @@ pub struct Record {
     /// The daemon has refused it, every time.
     pub refused: bool,
     pub freed: bool,
+    /// It was queued, and is not there any more: see [`Ledger::memory_lost`].
+    pub vanished: bool,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +46,15 @@ pub struct Ledger {
     pub incidents: Vec<(Instant, Incident)>,
     /// Children that were killed from outside.
     pub killed: HashSet<u64>,
+}
+
+/// A status without what is in no shared memory.
+fn without_memory(status: &Value) -> Value {
+    let mut status = status.clone();
+    for key in ["result", "error", "stdout", "stderr"] {
+        status[key] = Value::Null;
+    }
+    status
 }
 
 impl Ledger {
@@ -56,6 +68,7 @@ impl Ledger {
             told_at: None,
             refused: false,
             freed: false,
+            vanished: false,
         };
         self.runs.insert(id.to_owned(), record);
     }
@@ -70,9 +83,41 @@ impl Ledger {
         self.incidents.iter().any(|(at, it)| *at + slack >= from && *at <= to + slack && what.contains(it))
     }
 
+    /// Whether a master was killed after `from` while the disk was full: what it was told meanwhile it had in memory only, which is
+    /// what it says in its log. Results, errors, output and queued requests may be lost, and nothing else.
+    pub fn memory_lost(&self, from: Instant) -> bool {
+        let slack = Duration::from_secs(1);
+        let mut full: Option<(Instant, Option<Instant>)> = None;
+        self.incidents.iter().any(|(at, what)| {
+            match what {
+                Incident::DiskFull => full = Some((*at, None)),
+                Incident::DiskFree => full = full.map(|(since, _)| (since, Some(*at))),
+                Incident::MasterKilled => {
+                    return *at >= from
+                        && full.is_some_and(|(_, until)| until.is_none_or(|until| *at <= until + slack));
+                }
+                _ => {}
+            }
+            false
+        })
+    }
+
+    /// The daemon does not know this run: whether that may be.
+    pub fn absent(&mut self, id: &str) -> Result<(), String> {
+        let lost = self.runs.get(id).is_some_and(|r| self.memory_lost(r.asked_at));
+        match self.runs.get_mut(id) {
+            Some(record) if lost && record.known_at.is_none() => {
+                record.vanished = true;
+                Ok(())
+            }
+            record => Err(format!("run {id} is not known any more: {record:?}")),
+        }
+    }
+
     /// A status that somebody was told: it has to agree with those before.
     pub fn told(&mut self, status: &Value) -> Result<(), String> {
         let id = status["id"].as_str().ok_or_else(|| format!("a status without an id: {status:.300}"))?;
+        let lost = self.runs.get(id).is_some_and(|r| self.memory_lost(r.asked_at));
         let record =
             self.runs.get_mut(id).ok_or_else(|| format!("a status of a run that nobody asked for: {status:.300}"))?;
         let state = status["state"].as_str().unwrap_or_default();
@@ -89,6 +134,7 @@ impl Ledger {
                 record.last = Some(plain);
                 record.told_at = Some(Instant::now());
             }
+            Some(last) if lost && without_memory(last) == without_memory(&plain) => record.last = Some(plain),
             Some(last) if *last != plain => return Err(format!("run {id}: told {last} at first, and {plain} later")),
             _ => {}
         }
@@ -100,6 +146,9 @@ impl Ledger {
         let Some(record) = self.runs.get(id) else { return Err(format!("run {id} started, and nobody asked for it")) };
         let Some(status) = &record.last else {
             return match (record.refused, starts) {
+                _ if record.vanished && starts == 0 => {
+                    Ok("queued, and lost with a master that was killed while the disk was full")
+                }
                 (true, 0) => Ok("refused for as long as it was asked for"),
                 _ => Err(format!("run {id} has no end, {starts} starts: {record:?}")),
             };
@@ -167,6 +216,9 @@ impl Ledger {
             Then::Error => code == Some(255) && status["error"]["message"].as_str().is_some_and(|m| m.contains(id)),
             Then::Hold => false,
         };
+        if !as_asked && self.memory_lost(record.asked_at) && matches!(record.plan.then, Then::Result | Then::Error) {
+            return Ok("ended, its result lost with a master that was killed while the disk was full");
+        }
         if !as_asked {
             return wrong("this is not what was asked for");
         }

@@ -72,16 +72,21 @@ impl Operator<'_> {
             other => (format!("apps.{other}"), target),
         };
         let was = self.wanted.get(app).copied().flatten();
+        let cuts = self.link.cuts;
         let answer = self.link.insist(&method, &params)?;
+        let cuts = self.link.cuts - cuts;
+        self.world.note(&self.chance, step, &format!("{kind} {app}, cut {cuts} times: {}", brief(&answer)));
         let name = if kind == "pool" { "pools reloaded".to_owned() } else { format!("apps: {kind}") };
         match answer {
             Answer::Result(answer) => {
                 self.world.count(name);
-                let wanted = was.map(|was| match kind {
-                    "start" | "restart" => Wanted { up: true, ..was },
-                    "stop" => Wanted { up: false, ..was },
-                    "scale" => Wanted { instances: to, ..was },
-                    _ => was,
+                let wanted = was.and_then(|was| match kind {
+                    "start" | "restart" | "reload" => Some(Wanted { up: true, ..was }),
+                    "stop" => Some(Wanted { up: false, ..was }),
+                    // New instances are started, and those that were stopped stay so.
+                    "scale" if !was.up && to > was.instances => None,
+                    "scale" => Some(Wanted { instances: to, ..was }),
+                    _ => Some(was),
                 });
                 self.wanted.insert(app.to_owned(), wanted);
                 self.agrees(kind, &answer)
@@ -90,6 +95,9 @@ impl Operator<'_> {
                 self.world.count(format!("{name}, refused: {refusal}"));
                 if !matches!(refusal.as_str(), "reload_failed" | "pool_unavailable") {
                     return Err(format!("{method} {params} was refused: {refusal}: {message}"));
+                }
+                if kind == "reload" {
+                    self.wanted.insert(app.to_owned(), None);
                 }
                 Ok(())
             }
@@ -142,6 +150,13 @@ pub fn upgrade(world: &World, name: String) {
         }
     }
     world.add("connections cut", link.cuts);
+}
+
+/// What is told of the workers, and no more.
+fn brief(answer: &Answer) -> String {
+    let Answer::Result(value) = answer else { return format!("{answer:?}") };
+    let worker = |w: &Value| format!("{}/{} {} {}", w["name"], w["instance"], w["state"], w["pid"]);
+    value["workers"].as_array().map(|all| all.iter().map(worker).collect::<Vec<_>>().join(", ")).unwrap_or_default()
 }
 
 /// A message without what is different each time.

@@ -192,6 +192,7 @@ impl Runner<'_> {
         let other = Plan { pool: "native".into(), ms: 0, lines: 0, then: Then::Exit(99), timeout_ms: None };
         let status = self.link.demand("run", &other.request(&id, &self.world.house.marks(), false))?;
         if status["duplicate"] != true {
+            self.world.ledger().absent(&id)?;
             return Err(format!("run {id} was asked for again and is no duplicate: {status}"));
         }
         self.world.count("the same id again");
@@ -202,16 +203,29 @@ impl Runner<'_> {
         let Some(id) = choose(step, &self.alive, &self.ended) else { return Ok(()) };
         let ms = step.between(1, 800);
         self.world.note(&self.chance, step, &format!("wait {id} for {ms} ms"));
-        let status = self.link.demand("wait", &json!({"id": id, "timeout": ms}))?;
         self.world.count("waits");
-        self.told(&status)
+        self.look("wait", json!({"id": id, "timeout": ms})).map(drop)
     }
 
     fn status(&mut self, step: &mut Step) -> Result<(), String> {
         let Some(id) = choose(step, &self.alive, &self.ended) else { return Ok(()) };
-        let status = self.link.demand("status", &json!({"id": id}))?;
         self.world.count("statuses");
-        self.told(&status)
+        self.look("status", json!({"id": id})).map(drop)
+    }
+
+    /// A call that is answered with a status. False: the run is not there, and that may be.
+    fn look(&mut self, method: &str, params: Value) -> Result<bool, String> {
+        match self.link.insist(method, &params)? {
+            Answer::Result(status) => self.told(&status).map(|()| true),
+            Answer::Refused { kind, .. } if kind == "already_ended" => Ok(true),
+            Answer::Refused { kind, .. } if kind == "run_not_found" => {
+                let id = params["id"].as_str().unwrap_or_default();
+                self.world.ledger().absent(id)?;
+                self.alive.retain(|i| i != id);
+                Ok(false)
+            }
+            other => Err(format!("{method} {params}: {other:?}")),
+        }
     }
 
     fn kill(&mut self, step: &mut Step) -> Result<(), String> {
@@ -225,14 +239,8 @@ impl Runner<'_> {
         if let Some(record) = self.world.ledger().runs.get_mut(id) {
             record.kills.push(number);
         }
-        match self.link.insist("kill", &json!({"id": id, "signal": name}))? {
-            Answer::Result(status) => {
-                self.world.count(format!("kills with {name}"));
-                self.told(&status)
-            }
-            Answer::Refused { kind, .. } if kind == "already_ended" => Ok(()),
-            other => Err(format!("kill {id} with {name}: {other:?}")),
-        }
+        self.world.count(format!("kills with {name}"));
+        self.look("kill", json!({"id": id, "signal": name})).map(drop)
     }
 
     fn free(&mut self, step: &mut Step) -> Result<(), String> {
@@ -266,11 +274,9 @@ impl Runner<'_> {
             if endless {
                 self.kill_with(&id, "TERM", 15)?;
             }
-            let status = self.link.demand("wait", &json!({"id": id, "timeout": "60s"}))?;
-            if status["ended_at"].is_null() {
-                return Err(format!("run {id} has not ended after 60 s: {status}"));
+            if self.look("wait", json!({"id": id, "timeout": "60s"}))? && self.alive.contains(&id) {
+                return Err(format!("run {id} has not ended after 60 s"));
             }
-            self.told(&status)?;
         }
         Ok(())
     }

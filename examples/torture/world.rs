@@ -1,6 +1,8 @@
 //! What all actors share: the seed, the ledger, what has been done, and the first fault that was found.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,6 +26,8 @@ pub struct World {
     ledger: Mutex<Ledger>,
     counts: Mutex<BTreeMap<String, u64>>,
     history: Mutex<VecDeque<String>>,
+    /// All steps, in a file; kept after a fault.
+    steps: Option<File>,
     fault: Mutex<Option<String>>,
 }
 
@@ -61,6 +65,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl World {
     pub fn new(seed: u64, house: House, tcp: Address, keeper: u32) -> World {
+        let steps = File::create(house.root.join("steps")).ok(); // the last steps are shown without it, too
         World {
             seed,
             started: Instant::now(),
@@ -71,6 +76,7 @@ impl World {
             ledger: Mutex::default(),
             counts: Mutex::default(),
             history: Mutex::default(),
+            steps,
             fault: Mutex::default(),
         }
     }
@@ -111,16 +117,21 @@ impl World {
 
     /// What is done now, for the case that it is one step too many.
     pub fn note(&self, chance: &Chance, step: &Step, what: &str) {
+        self.say(&format!("{} {}: {what}", chance.actor(), step.number));
+    }
+
+    /// The same, without a step.
+    pub fn say(&self, what: &str) {
+        let line = format!("{} {:9.3} s  {what}", now(), self.started.elapsed().as_secs_f64());
         let mut history = lock(&self.history);
         if history.len() == REMEMBERED {
             history.pop_front();
         }
-        history.push_back(format!(
-            "{:9.3} s  {} {}: {what}",
-            self.started.elapsed().as_secs_f64(),
-            chance.actor(),
-            step.number
-        ));
+        if let Some(mut file) = self.steps.as_ref() {
+            // One step less in the file: the fault is found all the same.
+            let _ = writeln!(file, "{line}");
+        }
+        history.push_back(line);
     }
 
     pub fn history(&self) -> Vec<String> {
@@ -144,6 +155,13 @@ impl World {
             std::thread::sleep(until.saturating_duration_since(Instant::now()).min(Duration::from_millis(20)));
         }
     }
+}
+
+/// As in the daemon's log, so that the two can be read side by side.
+fn now() -> String {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let seconds = since.as_secs();
+    format!("{:02}:{:02}:{:02}.{:03}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60, since.subsec_millis())
 }
 
 /// Looks again and again until it is so; the last that was seen, if it never is.
