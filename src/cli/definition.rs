@@ -42,11 +42,16 @@ pub fn load(path: &Path) -> Result<ProcessFile, Error> {
 
 /// Reads and checks a process file. The outer error: node could not be asked.
 pub fn read(path: &Path) -> Result<Result<ProcessFile, Errors>, Error> {
-    if is_javascript(&path.to_string_lossy()) && path.is_file() {
-        let text = javascript::evaluate(path)?;
-        return Ok(processfile::parse(&text, path));
-    }
-    Ok(processfile::load(path))
+    Ok(match evaluated(path)? {
+        Some(text) => processfile::parse(&text, path),
+        None => processfile::load(path),
+    })
+}
+
+/// What a process file in JavaScript says, as JSON; None: it is none.
+pub fn evaluated(path: &Path) -> Result<Option<String>, Error> {
+    let javascript = is_javascript(&path.to_string_lossy()) && path.is_file();
+    javascript.then(|| javascript::evaluate(path)).transpose()
 }
 
 /// All faults on stderr, a line each.

@@ -11,6 +11,7 @@ use super::Error;
 use crate::processfile::MAX_BYTES;
 use crate::sys::pidfd::PidFd;
 use crate::sys::poll;
+use crate::sys::reap::reap;
 use crate::sys::spawn::{Program, SpawnError, spawn};
 
 /// How long an evaluation may take.
@@ -61,6 +62,8 @@ fn evaluate_by(node: &str, path: &Path, patience: Duration) -> Result<String, Er
     let text = read(result, &process, patience);
     // All of it; where it has ended by itself there is nobody to be killed.
     let _ = process.send_group(pid, SIGKILL);
+    // `serve` goes on, and must not have it among its children. A process that has been killed ends, unless a disk hangs.
+    poll::readable([process.as_fd(); 2], Some(patience)).and_then(|_| reap(pid)).map_err(broken)?;
     let text = text.map_err(failed)?;
     if text.is_empty() {
         return Err(failed("node could not evaluate it; what it says is above".to_owned()));

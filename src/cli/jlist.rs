@@ -1,5 +1,7 @@
 //! `preforkd jlist`: workers in the shape and the words that pm2 has, for scripts written for it.
 
+use std::path::Path;
+
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -70,9 +72,8 @@ fn process(worker: &WorkerInfo, app: &Value, instances: usize, used: Option<Usag
             "restart_time": worker.restarts,
             "unstable_restarts": worker.unstable,
             "pm_uptime": milliseconds(worker.started_at),
-            // When the app was added is not kept; this process's start is the nearest there is.
-            "created_at": milliseconds(worker.started_at),
-            "exec_mode": "fork_mode",
+            "created_at": milliseconds(worker.added_at.or(worker.started_at)),
+            "exec_mode": if is_cluster(worker, instances) { "cluster_mode" } else { "fork_mode" },
             "exec_interpreter": worker.interpreter.as_deref().unwrap_or("none"),
             "pm_exec_path": worker.script,
             "node_args": app["interpreter"].as_array().and_then(|words| words.get(1..)).unwrap_or_default(),
@@ -88,6 +89,12 @@ fn process(worker: &WorkerInfo, app: &Value, instances: usize, used: Option<Usag
             "exit_code": exit_code,
         },
     })
+}
+
+/// What pm2 would have run in its cluster, which the process file has no word for: instances of a program for Node.
+fn is_cluster(worker: &WorkerInfo, instances: usize) -> bool {
+    let interpreter = worker.interpreter.as_deref().map(Path::new).and_then(Path::file_name);
+    instances > 1 && interpreter.is_some_and(|name| name == "node")
 }
 
 /// pm2's word for a state.
@@ -112,9 +119,11 @@ mod tests {
     #[test]
     fn scripts_written_for_pm2_find_what_they_look_for() {
         let up = worker(json!({"id": 3, "pid": 41, "uptime_ms": 1000, "restarts": 2, "asked_restarts": 5,
-            "started_at": "1970-01-01T00:00:01.500000Z"}));
-        let down = worker(json!({"id": 4, "instance": 1, "state": "fatal", "last_exit": {"pid": 9, "exit_code": null,
-            "signal": 9, "signal_name": "SIGKILL", "core_dumped": false, "at": "1970-01-01T00:00:01.000000Z"}}));
+            "started_at": "1970-01-01T00:00:01.500000Z", "interpreter": "/usr/bin/node"}));
+        let down = worker(
+            json!({"id": 4, "instance": 1, "added_at": "1970-01-01T00:00:01.250000Z", "state": "fatal", "last_exit": {"pid": 9, "exit_code": null,
+            "signal": 9, "signal_name": "SIGKILL", "core_dumped": false, "at": "1970-01-01T00:00:01.000000Z"}}),
+        );
         let described = Described {
             workers: vec![up, down],
             apps: vec![json!({"name": "web", "autorestart": false, "args": ["a"], "interpreter": ["node", "--x"]})],
@@ -130,6 +139,11 @@ mod tests {
         );
         assert_eq!((&env["instances"], &env["autorestart"], &env["args"]), (&json!(2), &json!(false), &json!(["a"])));
         assert_eq!(env["node_args"], json!(["--x"]));
+        assert_eq!(
+            (&env["exec_mode"], &list[1]["pm2_env"]["exec_mode"]),
+            (&json!("cluster_mode"), &json!("fork_mode"))
+        );
+        assert_eq!((&env["created_at"], &list[1]["pm2_env"]["created_at"]), (&json!(1500), &json!(1250)));
         assert_eq!((&list[1]["pid"], &list[1]["pm2_env"]["status"]), (&json!(0), &json!("errored")));
         assert_eq!(list[1]["pm2_env"]["exit_code"], 137);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
-use super::{Context, Error};
+use super::{Context, Error, definition};
 use crate::settings::{DEFAULT_LISTEN, LogFormat, LogLevel, ServeOptions};
 use crate::wire::control::MASTER_ENV;
 use crate::wire::duration::{parse_duration, parse_size};
@@ -15,7 +15,7 @@ use crate::{keeper, master};
 const EXAMPLES: &str = "\
 Examples:
   preforkd serve app.json
-  preforkd serve app.json --dir ./var --no-tcp
+  preforkd serve ecosystem.config.js --dir ./var --no-tcp
   preforkd serve app.json --listen 127.0.0.1:4000 --log-format json
   preforkd serve app.json --listen 0.0.0.0:31337 --token-file /etc/preforkd/tokens
 
@@ -68,9 +68,12 @@ impl Serve {
         if context.json {
             return Err(Error::Usage("serve prints no result; for its log use --log-format json".into()));
         }
-        let options = self.options(context)?;
+        let mut options = self.options(context)?;
         // The keeper starts the same command line again with this variable set.
         let is_master = std::env::var_os(MASTER_ENV).is_some();
+        if let (false, Some(path)) = (is_master, &options.file) {
+            options.evaluated = definition::evaluated(path)?;
+        }
         daemon(is_master, options)
     }
 
@@ -82,6 +85,7 @@ impl Serve {
         };
         Ok(ServeOptions {
             file: self.file.map(absolute).transpose()?,
+            evaluated: None,
             dirs: context.dirs()?,
             listen,
             no_tcp: self.no_tcp,

@@ -129,7 +129,7 @@ pub mod tests {
     pub fn worker(known: serde_json::Value) -> WorkerInfo<'static> {
         let mut all = serde_json::json!({
             "id": 0, "name": "web", "namespace": "default", "instance": 0, "state": "running", "pid": null,
-            "started_at": null, "uptime_ms": null, "restarts": 0, "asked_restarts": 0, "unstable": 0,
+            "added_at": null, "started_at": null, "uptime_ms": null, "restarts": 0, "asked_restarts": 0, "unstable": 0,
             "next_try_at": null, "last_exit": null, "reason": null, "stderr_tail": [], "script": "/app/web.php",
             "interpreter": null, "pool": null, "generation": null, "user": null, "watch": false, "out_file": null,
             "error_file": null, "pid_file": null, "cwd": "/app", "log_lost": 0

@@ -25,7 +25,7 @@ use crate::sys::pidfd::PidFd;
 use crate::sys::reap::{Exit, How};
 use crate::sys::signals::{Delivered, Signals};
 use crate::sys::spawn::{Program, SpawnError, spawn};
-use crate::sys::{notify, poll, process, seqpacket};
+use crate::sys::{memfd, notify, poll, process, seqpacket};
 use crate::table::Table;
 use crate::wire::control::{self, ToKeeper, ToMaster};
 
@@ -132,6 +132,10 @@ pub fn serve(options: &ServeOptions) -> Result<u8, KeeperError> {
     let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map_err(system("copying a descriptor"));
     store.put("wake".into(), copy(wake.as_fd())?);
     store.put("lock".into(), copy(lock.file().as_fd())?);
+    if let Some(text) = &options.evaluated {
+        let file = memfd::sealed("process-file", text.as_bytes()).map_err(system("keeping the process file"))?;
+        store.put("file".into(), file);
+    }
     process::set_name("preforkd-keeper");
     let mut keeper = Keeper {
         options,

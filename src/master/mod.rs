@@ -117,6 +117,8 @@ struct Master {
     again_replies: Vec<(usize, u32)>,
     /// Captured output to go on with in the next turn.
     again_captures: Vec<Token>,
+    /// Channels of Node's to go on with in the next turn.
+    again_nodes: Vec<Token>,
     /// Connections to go on with in the next turn.
     again_clients: Vec<Token>,
     connections: usize,
@@ -180,6 +182,7 @@ impl Master {
             let (mut announced, mut count) = (self.table.ring_tail(), 0);
             let clients = std::mem::take(&mut self.again_clients);
             let captures = std::mem::take(&mut self.again_captures);
+            let nodes = std::mem::take(&mut self.again_nodes);
             let logs = self.logs.take_again();
             for (pool, generation) in std::mem::take(&mut self.again_replies) {
                 self.replies(pool, generation);
@@ -213,7 +216,7 @@ impl Master {
                     }
                     Some(Source::Capture(_)) => self.read_capture(token),
                     Some(Source::List) => self.list_saved(),
-                    Some(Source::Notify) => self.notified(),
+                    Some(Source::Notify) => self.apps.notify_due = true,
                     Some(Source::Node(_)) => self.node_says(token),
                     Some(Source::Probe(_)) => self.probe_event(token),
                     Some(Source::Log(_)) => self.read_log(token, event.is_read_closed()),
@@ -228,6 +231,9 @@ impl Master {
             for token in captures {
                 self.read_capture(token);
             }
+            for token in nodes {
+                self.node_says(token);
+            }
             for token in logs {
                 self.read_log(token, true);
             }
@@ -235,6 +241,7 @@ impl Master {
                 self.resume_client(token);
             }
             self.lines_matched();
+            self.notified(count < EVENTS);
             // What was said is on record before the end of who said it.
             self.flush_journal();
             self.exits(if count < EVENTS { before.max(announced) } else { announced });
@@ -254,6 +261,9 @@ impl Master {
             && replies
             && self.again_captures.is_empty()
             && self.again_clients.is_empty()
+            && self.again_nodes.is_empty()
+            && self.apps.early_ready.is_empty()
+            && !self.apps.notify_due
             && !self.logs.has_more())
     }
 

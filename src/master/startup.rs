@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Poll};
@@ -19,7 +20,7 @@ use super::{Master, logging};
 use crate::handover::{Channel, Said, TakeError};
 use crate::journal::{Journal, JournalError};
 use crate::pool::Pool;
-use crate::processfile;
+use crate::processfile::{self, ProcessFile};
 use crate::settings::ServeOptions;
 use crate::sys::clock::monotonic_ns;
 use crate::sys::eventfd::EventFd;
@@ -153,6 +154,7 @@ const DEFINITIONS: &str = "definitions";
 fn definitions(
     options: &ServeOptions,
     stored: Option<OwnedFd>,
+    evaluated: Option<OwnedFd>,
 ) -> Result<(Vec<processfile::Pool>, Vec<processfile::App>), MasterError> {
     let stored = stored.map(|fd| memfd::read_whole(fd, DEFINITIONS_MAX)).transpose();
     if let Some(text) = stored.map_err(system("reading the pools of the former master"))? {
@@ -160,7 +162,7 @@ fn definitions(
         let (_, pools) = processfile::parse_apps(&text, std::path::Path::new("/"), &[])?;
         return Ok((pools, Vec::new()));
     }
-    let file = options.file.as_deref().map(processfile::load).transpose()?;
+    let file = options.file.as_deref().map(|path| process_file(path, evaluated)).transpose()?;
     Ok(file.map(|file| (file.pools, file.apps)).unwrap_or_default())
 }
 
@@ -192,11 +194,12 @@ impl Master {
         }
         let poll = Poll::new().map_err(system("making an epoll instance"))?;
         let mut listeners = Vec::new();
-        let (mut wake, mut known, mut others) = (None, None, Vec::new());
+        let (mut wake, mut known, mut evaluated, mut others) = (None, None, None, Vec::new());
         for (name, fd) in stored {
             match name.as_str() {
                 "wake" => wake = Some(EventFd::from(fd)),
                 DEFINITIONS => known = Some(fd),
+                "file" => evaluated = Some(fd),
                 // Held for as long as we live: a second daemon must not start beside a master whose keeper has gone.
                 "lock" => drop(Box::leak(Box::new(fd))),
                 _ if name == "unix" || name.starts_with("tcp/") => listeners.extend(Listener::stored(&name, fd)),
@@ -205,7 +208,7 @@ impl Master {
         }
         let wake: EventFd = wake.ok_or_else(|| system("hearing from the keeper")(io::ErrorKind::NotFound.into()))?;
         wake.take();
-        let (definitions, apps) = definitions(options, known)?;
+        let (definitions, apps) = definitions(options, known, evaluated)?;
         if !restart {
             let all: Vec<serde_json::Value> = definitions.iter().map(processfile::Pool::to_json).collect();
             let text = serde_json::json!({ "pools": all }).to_string();
@@ -253,6 +256,7 @@ impl Master {
             again: Vec::new(),
             again_replies: Vec::new(),
             again_captures: Vec::new(),
+            again_nodes: Vec::new(),
             again_clients: Vec::new(),
             connections: 0,
             accept_paused: false,
@@ -327,6 +331,13 @@ fn tree_name(options: &ServeOptions) -> io::Result<String> {
     use std::os::unix::fs::MetadataExt;
     let folder = std::fs::metadata(&options.dirs.runtime)?;
     Ok(format!("preforkd-{:x}-{:x}", folder.dev(), folder.ino()))
+}
+
+/// `evaluated`: what the keeper has of one in JavaScript. A master asks nobody to evaluate it.
+fn process_file(path: &Path, evaluated: Option<OwnedFd>) -> Result<ProcessFile, MasterError> {
+    let Some(fd) = evaluated else { return Ok(processfile::load(path)?) };
+    let bytes = memfd::read_whole(fd, processfile::MAX_BYTES as usize).map_err(system("reading the process file"))?;
+    Ok(processfile::parse(&String::from_utf8_lossy(&bytes), path)?)
 }
 
 fn pools(definitions: Vec<processfile::Pool>) -> Result<(Vec<Pool>, Option<usize>), MasterError> {

@@ -149,7 +149,7 @@ pub enum Ready {
     Started,
     /// When it says `READY=1` (sd_notify(3)), or sends `"ready"` on Node's channel (`wait_ready`, `{"notify": true}`).
     Notify,
-    /// When somebody accepts connections at this `HOST:PORT`.
+    /// When somebody accepts connections at this `IP:PORT`.
     Tcp(String),
     /// When a GET of this `http://HOST[:PORT]/PATH` is answered with 2xx or 3xx.
     Http(String),
@@ -171,7 +171,7 @@ pub struct Listen {
 /// Where a socket listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
-    /// `tcp://HOST:PORT`: the `HOST:PORT`.
+    /// `tcp://IP:PORT`: the `IP:PORT`, or `localhost:PORT`.
     Tcp(String),
     /// `unix://PATH`: the absolute path.
     Unix(PathBuf),

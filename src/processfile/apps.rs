@@ -81,7 +81,7 @@ pub(super) const APP_KEYS: Keys = &[
 ];
 
 /// Other ways to write them.
-const ALIASES: &[(&str, &str)] = &[
+pub(super) const ALIASES: &[(&str, &str)] = &[
     ("exec", "script"),
     ("cmd", "script"),
     ("command", "script"),
@@ -103,7 +103,7 @@ const ALIASES: &[(&str, &str)] = &[
 ];
 
 /// What only Node, or pm2's cloud, has a use for.
-const FOREIGN: &[&str] = &[
+pub(super) const FOREIGN: &[&str] = &[
     "exec_mode",
     "source_map_support",
     "disable_source_map_support",
@@ -592,7 +592,7 @@ fn account_or_number(node: &Node, at: &At, report: &mut Report) -> Option<String
     }
 }
 
-const READY_KEYS: Keys = &["notify", "tcp", "http", "log", "after"];
+pub(super) const READY_KEYS: Keys = &["notify", "tcp", "http", "log", "after"];
 
 fn ready(fields: &Fields, at: &At, report: &mut Report) -> Option<Ready> {
     let Some(node) = fields.get("ready") else { return Some(Ready::Started) };
@@ -610,7 +610,7 @@ fn ready(fields: &Fields, at: &At, report: &mut Report) -> Option<Ready> {
         return inner.or("notify", true, at, report, flag).map(|on| if on { Ready::Notify } else { Ready::Started });
     }
     if inner.get("tcp").is_some() {
-        let address = inner.opt("tcp", at, report, own("HOST:PORT"))?;
+        let address = inner.opt("tcp", at, report, own("IP:PORT"))?;
         if !is_address(&address) {
             let message = || format!("expected IP:PORT or localhost:PORT, found {}", Quoted(&address));
             report.add((node.line, node.column), at, message);
@@ -619,12 +619,18 @@ fn ready(fields: &Fields, at: &At, report: &mut Report) -> Option<Ready> {
         return Some(Ready::Tcp(address));
     }
     if inner.get("http").is_some() {
-        let url = inner.opt("http", at, report, own("http://HOST:PORT/PATH"))?;
+        let url = inner.opt("http", at, report, own("http://IP:PORT/PATH"))?;
         let host = url.strip_prefix("http://").map(|rest| rest.split('/').next().unwrap_or_default());
         if host.is_none_or(str::is_empty) || url.contains(char::is_whitespace) {
-            report.add((node.line, node.column), at, || {
-                format!("expected http://HOST:PORT/PATH, found {}", Quoted(&url))
-            });
+            report
+                .add((node.line, node.column), at, || format!("expected http://IP:PORT/PATH, found {}", Quoted(&url)));
+            return None;
+        }
+        let host = host.unwrap_or_default();
+        if !is_address(host) && !is_address(&format!("{host}:80")) {
+            let message =
+                || format!("expected an IP address or localhost in {}: names are not looked up", Quoted(&url));
+            report.add((node.line, node.column), at, message);
             return None;
         }
         return Some(Ready::Http(url));
@@ -640,13 +646,13 @@ fn ready(fields: &Fields, at: &At, report: &mut Report) -> Option<Ready> {
     inner.opt("after", at, report, |n, at, r| duration(n, at, r, MILLISECOND, YEAR)).map(Ready::After)
 }
 
-/// Probes do not wait for a resolver: numbers, and `localhost`.
-fn is_address(text: &str) -> bool {
+/// Nobody waits for a resolver: numbers, and `localhost`.
+pub(super) fn is_address(text: &str) -> bool {
     let port = text.strip_prefix("localhost:");
     port.map_or_else(|| text.parse::<std::net::SocketAddr>().is_ok(), |port| port.parse::<u16>().is_ok())
 }
 
-const LISTEN_KEYS: Keys = &["name", "address"];
+pub(super) const LISTEN_KEYS: Keys = &["name", "address"];
 
 fn listen(node: &Node, at: &At, report: &mut Report, app: &str, base: &Path) -> Option<Vec<Listen>> {
     let items = match &node.value {
@@ -670,13 +676,20 @@ fn listen(node: &Node, at: &At, report: &mut Report, app: &str, base: &Path) -> 
 }
 
 fn address(node: &Node, at: &At, report: &mut Report, base: &Path) -> Option<Address> {
-    let expected = "tcp://HOST:PORT or unix://PATH";
+    let expected = "tcp://IP:PORT or unix://PATH";
     let written = text(node, at, report, expected, 1024)?;
-    let tcp = written.strip_prefix("tcp://").filter(|rest| {
-        rest.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-    });
-    if let Some(tcp) = tcp {
-        return Some(Address::Tcp(tcp.to_owned()));
+    if let Some(tcp) = written.strip_prefix("tcp://") {
+        if is_address(tcp) {
+            return Some(Address::Tcp(tcp.to_owned()));
+        }
+        report.add((node.line, node.column), at, || {
+            format!(
+                "expected tcp://IP:PORT, where IP is a number (0.0.0.0 or [::]: all of this machine's) or localhost, which \
+                 is 127.0.0.1; names are not looked up; found {}",
+                Quoted(written)
+            )
+        });
+        return None;
     }
     // The longest path of a socket, unix(7).
     if let Some(path) = written.strip_prefix("unix://").map(|path| absolute(base, path))

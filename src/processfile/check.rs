@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::apps::{Beside, pool_watch};
-use super::circle::circle;
+use super::circle::{circle, told};
 use super::error::{At, Report, nearest};
 use super::fields::{Fields, Keys};
 use super::parts::{account, entries, env, limits, name};
@@ -210,9 +210,8 @@ fn related(root: &Node, contents: &Contents, known: &[&str], report: &mut Report
             report.add(place, &at, || format!("pool names {}, which is no pool of this file{hint}", Quoted(pool)));
         }
     }
-    if let Some(names) = circle(&contents.apps) {
-        let message = || format!("depends_on goes in a circle: {} → {}", names.join(" → "), names[0]);
-        report.add(place, &At::Key(&At::Root, "apps"), message);
+    if let Some(names) = circle(&contents.apps.iter().collect::<Vec<_>>()) {
+        report.add(place, &At::Key(&At::Root, "apps"), || told(&names));
     }
 }
 

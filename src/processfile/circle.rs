@@ -6,7 +6,7 @@ use super::App;
 
 /// The names of one circle of `depends_on`, each of which waits for the next and the last for the first. In time that
 /// grows with the number of names alone: a file may have ten thousand apps.
-pub(super) fn circle(apps: &[App]) -> Option<Vec<&str>> {
+pub fn circle<'a>(apps: &[&'a App]) -> Option<Vec<&'a str>> {
     let by_name: HashMap<&str, usize> = apps.iter().enumerate().map(|(at, app)| (app.name.as_str(), at)).collect();
     // Places of a walk from app to app: not reached, on the way, done.
     let mut seen = vec![None; apps.len()];
@@ -37,6 +37,11 @@ pub(super) fn circle(apps: &[App]) -> Option<Vec<&str>> {
     None
 }
 
+/// A circle as an error tells it.
+pub fn told(names: &[&str]) -> String {
+    format!("depends_on goes in a circle: {} → {}", names.join(" → "), names.first().unwrap_or(&""))
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -55,7 +60,8 @@ mod tests {
 
     fn named(depends: &[(&str, &[&str])]) -> Option<String> {
         let owned = |(name, on): &(&str, &[&str])| ((*name).to_owned(), on.iter().map(|on| (*on).to_owned()).collect());
-        circle(&apps(&depends.iter().map(owned).collect::<Vec<_>>())).map(|names| names.join(" "))
+        let apps = apps(&depends.iter().map(owned).collect::<Vec<_>>());
+        circle(&apps.iter().collect::<Vec<_>>()).map(|names| names.join(" "))
     }
 
     #[test]
@@ -73,6 +79,7 @@ mod tests {
         let chain: Vec<_> =
             (0..10_000).map(|n| (name(n), if n < 9_999 { vec![name(n + 1)] } else { vec![] })).collect();
         let apps = apps(&chain);
+        let apps: Vec<&App> = apps.iter().collect();
         let began = Instant::now();
         assert_eq!(circle(&apps), None);
         assert!(began.elapsed() < Duration::from_secs(1));

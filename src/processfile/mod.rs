@@ -30,6 +30,7 @@ mod values;
 mod yaml;
 
 pub use app::{Address, App, Format, Inherit, Instances, Listen, Logs, Program, Ready, Sink, Watch};
+pub use circle::{circle, told as circle_told};
 pub use entry::entry_allowed;
 pub use error::{Error, Errors, nearest};
 

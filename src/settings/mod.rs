@@ -82,6 +82,8 @@ pub enum LogLevel {
 pub struct ServeOptions {
     /// Absolute path of the process file; `None` starts without pools.
     pub file: Option<PathBuf>,
+    /// What that file says, as JSON, where it is in JavaScript: evaluated before there is a daemon.
+    pub evaluated: Option<String>,
     /// Absolute paths; whether they exist and whose they are is not checked yet.
     pub dirs: Dirs,
     /// `HOST:PORT` each, syntax checked, names not resolved. Empty: no TCP.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{TcpListener, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
@@ -13,15 +13,27 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, con
 
 use super::users::{Identity, acting_as};
 
-/// Listens on the first address that `HOST:PORT` stands for.
+/// Listens on `IP:PORT` or `localhost:PORT`. Other names would have to be looked up, and whoever asks for it would wait for that.
 pub fn tcp(address: &str) -> io::Result<OwnedFd> {
-    let with = |e: io::Error, what: &str| io::Error::new(e.kind(), format!("{what} {address}: {e}"));
-    let resolved = address.to_socket_addrs().map_err(|e| with(e, "cannot resolve"))?.next();
-    let resolved = resolved.ok_or_else(|| with(io::ErrorKind::NotFound.into(), "nothing is known of"))?;
+    let with = |e: io::Error| io::Error::new(e.kind(), format!("cannot listen on {address}: {e}"));
+    let number: SocketAddr = match numeric(address) {
+        Some(number) => number,
+        None => {
+            return Err(with(io::Error::new(io::ErrorKind::InvalidInput, "it is no IP:PORT and no localhost:PORT")));
+        }
+    };
     // std sets SO_REUSEADDR.
-    let listener = TcpListener::bind(resolved).map_err(|e| with(e, "cannot listen on"))?;
-    listen(&listener, Backlog::MAXCONN).map_err(|e| with(e.into(), "cannot listen on"))?;
+    let listener = TcpListener::bind(number).map_err(with)?;
+    listen(&listener, Backlog::MAXCONN).map_err(|e| with(e.into()))?;
     Ok(listener.into())
+}
+
+/// The address that `IP:PORT` or `localhost:PORT` stands for, without asking a resolver.
+pub fn numeric(address: &str) -> Option<SocketAddr> {
+    if let Some(port) = address.strip_prefix("localhost:") {
+        return Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port.parse().ok()?));
+    }
+    address.parse().ok()
 }
 
 /// Listens on a path with the rights of `owner`, whose the socket is then; None: with ours. A socket that nobody listens on
@@ -152,5 +164,7 @@ mod tests {
         let address = taken.local_addr().unwrap().to_string();
         assert!(tcp(&address).unwrap_err().to_string().contains(&address));
         tcp("127.0.0.1:0").unwrap();
+        tcp("localhost:0").unwrap();
+        assert!(tcp("web.internal:80").unwrap_err().to_string().contains("no IP:PORT"));
     }
 }

@@ -91,7 +91,9 @@ pub struct WorkerInfo<'a> {
     pub state: WorkerState,
     /// Its process, while there is one.
     pub pid: Option<u32>,
-    /// When that was started.
+    /// When it was added to the list; None: by a preforkd that did not keep that.
+    pub added_at: Option<Timestamp>,
+    /// When its process was started.
     pub started_at: Option<Timestamp>,
     /// For how long it has been up.
     pub uptime_ms: Option<u64>,

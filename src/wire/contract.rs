@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 const PAGE: &str = include_str!("../../proto/PROTOCOL.md");
 const SCHEMA: &str = include_str!("../../proto/schema/protocol.json");
-const GOLDEN: [(&str, &str); 13] = [
+const GOLDEN: [(&str, &str); 14] = [
     ("apps", include_str!("../../proto/golden/apps.jsonl")),
     ("batches", include_str!("../../proto/golden/batches.jsonl")),
     ("duplicates", include_str!("../../proto/golden/duplicates.jsonl")),
@@ -24,6 +24,7 @@ const GOLDEN: [(&str, &str); 13] = [
     ("roles", include_str!("../../proto/golden/roles.jsonl")),
     ("run", include_str!("../../proto/golden/run.jsonl")),
     ("status", include_str!("../../proto/golden/status.jsonl")),
+    ("streams", include_str!("../../proto/golden/streams.jsonl")),
     ("stop", include_str!("../../proto/golden/stop.jsonl")),
 ];
 
@@ -194,7 +195,7 @@ fn the_transcripts_are_well_formed_and_the_parser_agrees_with_them() {
                 "note" | "send" | "send_raw" => value.is_string(),
                 "connect" => value == "unix" || value == "tcp",
                 "send_repeat" => value[0].is_string() && value[1].is_u64() && value[2].is_string(),
-                "expect" => value.is_object() || value.is_array(),
+                "expect" | "expect_later" => value.is_object() || value.is_array(),
                 "expect_unordered" => value.is_array(),
                 "expect_close" => value == true,
                 _ => false,

@@ -132,3 +132,26 @@ fn startup_prints_a_unit_for_this_folder() {
     assert_eq!((&document["name"], document["unit"].as_str()), (&json!("preforkd.service"), Some(&*unit)));
     assert_eq!(code(&alone.cli(&["startup", "--user", "nobody-of-that-name", "--print"])), 2);
 }
+
+#[test]
+fn serve_asks_node_for_a_file_in_javascript_once_and_never_in_the_daemon() {
+    let name = "serve_asks_node_for_a_file_in_javascript_once_and_never_in_the_daemon";
+    if machine::run(Command::new("sh").args(["-c", "command -v node"])).stdout.is_empty() {
+        return machine::skipped(name, "there is no node");
+    }
+    let text = "require('fs').appendFileSync('asked', 'x');\nmodule.exports = {pools: [{name: 'p', runtime: 'python'}], apps: [{name: 'js', script: './run.sh', env: {N: 1 + 1}}]};";
+    let setup = Setup::empty().file("run.sh", "exec sleep 1000").serving("ecosystem.config.js", text);
+    let daemon = setup.start();
+    let up = || daemon.client().worker("js", 0)["state"] == "running";
+    eventually("the app runs", || up().then_some(()));
+    // A new master has its pools, and the app's folder, from what was said at first.
+    crate::faults::masters::kill(&daemon, daemon.master());
+    assert!(up());
+    let pools = daemon.client().ok("pools", json!({}));
+    assert_eq!(pools["pools"][0]["name"], "p");
+    assert_eq!(std::fs::read_to_string(daemon.path().join("asked")).unwrap(), "x");
+    let refused = Setup::empty().serving("bad.config.js", "module.exports = {apps: [{nme: 'x'}]}").refused();
+    assert!(refused.contains("bad.config.js") && refused.contains("nme"), "{refused}");
+    let refused = Setup::empty().serving("bad.config.js", "throw new Error('not today')").refused();
+    assert!(refused.contains("not today"), "{refused}");
+}

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
@@ -75,6 +75,16 @@ impl Player<'_> {
                 let line = self.line(place);
                 if let Err(why) = self.matches(value, &line) {
                     panic!("{place}: {why}\n  expected {value}\n  came     {line:.2000}");
+                }
+            }
+            "expect_later" => {
+                let by = Instant::now() + STEP;
+                loop {
+                    let line = self.line(place);
+                    if self.matches(value, &line).is_ok() {
+                        break;
+                    }
+                    assert!(Instant::now() < by, "{place}: {value} does not come");
                 }
             }
             "expect_unordered" => {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
-use crate::cli::{code, document, stderr, stdout};
+use crate::cli::{code, document, stderr};
 use crate::cli_workers::{pids, states};
 use crate::house::{Daemon, Setup, eventually, machine, preforkd};
 
@@ -28,29 +29,38 @@ fn import(daemon: &Daemon, words: &[&str]) -> Output {
     machine::run(&mut command)
 }
 
-/// Imports, checks and starts it; how many workers of each name and state come up.
-fn run(daemon: &Daemon, file: &str) -> (BTreeMap<(String, String), usize>, String) {
+/// Workers of each name and state.
+type Counts = BTreeMap<(String, String), usize>;
+
+/// Imports, checks and starts it, and waits until that many workers are as they are to be; what the import said.
+fn run(daemon: &Daemon, file: &str, expected: &[(&str, &str, usize)]) -> String {
     let output = import(daemon, &[file]);
     assert_eq!(code(&output), 0, "{output:?}");
     std::fs::write(daemon.path().join("imported.json"), &output.stdout).unwrap();
-    let valid = daemon.cli(&["validate", "imported.json"]);
-    assert_eq!(code(&valid), 0, "{valid:?}\n{}", stdout(&output));
-    let started = daemon.cli(&["start", "imported.json"]);
-    assert_eq!(code(&started), 0, "{started:?}");
-    let is = |state: &str| matches!(state, "starting" | "backoff");
-    let all = eventually("every worker has come up or ended", || {
-        let all = states(&document(&daemon.cli(&["list", "--json"])));
-        (!all.iter().any(|(_, _, state)| is(state))).then_some(all)
-    });
-    let mut counts = BTreeMap::new();
-    for (name, _, state) in all {
-        *counts.entry((name, state)).or_default() += 1;
-    }
-    (counts, stderr(&output))
+    start(daemon, &["imported.json"], expected);
+    stderr(&output)
 }
 
-fn counts(expected: &[(&str, &str, usize)]) -> BTreeMap<(String, String), usize> {
-    expected.iter().map(|(name, state, count)| (((*name).to_owned(), (*state).to_owned()), *count)).collect()
+/// Checks and starts it, and waits for the same.
+fn start(daemon: &Daemon, words: &[&str], expected: &[(&str, &str, usize)]) {
+    let valid = daemon.cli(&["validate", words[0]]);
+    assert_eq!(code(&valid), 0, "{valid:?}");
+    let started = daemon.cli(&[&["start"], words].concat());
+    assert_eq!(code(&started), 0, "{started:?}");
+    let expected: Counts =
+        expected.iter().map(|(name, state, count)| (((*name).to_owned(), (*state).to_owned()), *count)).collect();
+    let mut found = Counts::new();
+    for _ in 0..200 {
+        found.clear();
+        for (name, _, state) in states(&document(&daemon.cli(&["list", "--json"]))) {
+            *found.entry((name, state)).or_default() += 1;
+        }
+        if found == expected {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(found, expected);
 }
 
 fn variables(pid: u32) -> String {
@@ -61,7 +71,6 @@ fn variables(pid: u32) -> String {
 #[test]
 fn a_supervisord_conf_runs_as_it_did() {
     let daemon = beside("supervisord");
-    let (found, said) = run(&daemon, "supervisord.conf");
     let expected = [
         ("legacy", "running", 1),
         ("mail", "running", 2),
@@ -73,7 +82,7 @@ fn a_supervisord_conf_runs_as_it_did() {
         ("shard_02", "running", 1),
         ("web", "running", 1),
     ];
-    assert_eq!(found, counts(&expected));
+    let said = run(&daemon, "supervisord.conf", &expected);
     assert!(said.contains("conf.d/web.conf:21: [program:web] serverurl: "), "{said}");
     assert!(!said.contains("hush-hush") && !said.contains("pgsql:shop"), "no values are told: {said}");
     let mail = pids(&daemon, "mail");
@@ -95,15 +104,123 @@ fn a_supervisord_conf_runs_as_it_did() {
 }
 
 #[test]
+fn a_machine_of_two_sites_under_supervisord_runs_as_it_did() {
+    let daemon = beside("hosting");
+    let running = [
+        ("celery", 4),
+        ("celery-beat", 1),
+        ("importer_0", 1),
+        ("importer_1", 1),
+        ("importer_2", 1),
+        ("laravel", 6),
+        ("mailer", 2),
+        ("metrics", 1),
+        ("north-php", 3),
+        ("proxy", 1),
+        ("redis", 1),
+        ("south-php", 1),
+        ("south-ssr", 1),
+        ("south-web", 1),
+    ];
+    let mut expected: Vec<_> = running.map(|(name, count)| (name, "running", count)).into();
+    expected.extend(["backup", "north-web", "reindex", "typo"].map(|name| (name, "stopped", 1)));
+    expected.extend(["migrate", "probe"].map(|name| (name, "exited", 1)));
+    let said = run(&daemon, "supervisord.conf", &expected);
+    for line in [
+        "conf.d/edge.conf:30: [eventlistener:crashmail]: no equivalent",
+        "conf.d/edge.conf:34: [eventlistener:memmon]: no equivalent",
+        "supervisord.conf:3: [unix_http_server]: ",
+        "[program:north-web] command: %(ENV_WEB_CONCURRENCY)s: WEB_CONCURRENCY is not set here",
+        "[program:typo] command: %(duration)s stands for nothing",
+        "[fcgi-program:south-php] socket: names are not looked up",
+        "[program:south-ssr] depends_on: supervisord has no such key",
+        "[program:importer] numprocs: ",
+    ] {
+        assert!(said.contains(line), "{line} is missing in {said}");
+    }
+    let south = pids(&daemon, "south-web")[0];
+    let here = std::fs::canonicalize(daemon.path()).unwrap();
+    for line in ["SITE=south-web", "PORT=8002", "TZ=Europe/Budapest", "DATABASE_URL=pgsql:shop"] {
+        assert!(variables(south).lines().any(|found| found == line), "{line}");
+    }
+    assert_eq!(std::fs::read_link(format!("/proc/{south}/cwd")).unwrap(), here.join("sites/south"));
+    let ports = pids(&daemon, "mailer").into_iter().map(variables);
+    for (variables, port) in ports.zip(["2501", "2502"]) {
+        assert!(variables.contains(&format!("\nSMTP_PORT={port}\n")), "{port}");
+    }
+    // Its own stop signal lets it finish.
+    let log = || std::fs::read_to_string(here.join("logs/proxy.log")).unwrap_or_default();
+    eventually("the proxy listens", || (log() == "listening\n").then_some(()));
+    assert_eq!(states(&document(&daemon.cli(&["stop", "edge", "--json"]))).len(), 2);
+    assert_eq!(log(), "listening\ndrained\n");
+    assert_eq!(states(&document(&daemon.cli(&["stop", "queues", "importer", "--json"]))).len(), 16);
+}
+
+#[test]
+fn pm2s_files_in_json_and_yaml_run_as_they_are() {
+    if machine::run(Command::new("sh").args(["-c", "command -v node"])).stdout.is_empty() {
+        return machine::skipped("pm2s_files_in_json_and_yaml_run_as_they_are", "there is no node");
+    }
+    let daemon = beside("ecosystem");
+    let mut expected = vec![
+        ("api", "running", 2),
+        ("cache", "running", 1),
+        ("digest", "running", 1),
+        ("feed", "running", 1),
+        ("images", "running", 1),
+        ("import", "stopped", 1),
+        ("mails", "running", 1),
+        ("pages", "ready", 2),
+        ("php-cron", "running", 1),
+        ("search", "running", 1),
+        ("sitemap", "exited", 1),
+        ("socket", "running", 1),
+    ];
+    start(&daemon, &["ecosystem.json", "--env", "production"], &expected);
+    let pages = pids(&daemon, "pages");
+    for line in ["PORT=3101", "NODE_ENV=production", "TITLE=Jó reggelt", "NODE_APP_INSTANCE=1"] {
+        assert!(variables(pages[1]).lines().any(|found| found == line), "{line}");
+    }
+    let arguments = std::fs::read_to_string(format!("/proc/{}/cmdline", pids(&daemon, "images")[0])).unwrap();
+    assert!(arguments.ends_with("work.py\0--queue\0images\0--sizes\0large small\0"), "{arguments:?}");
+    assert_eq!(
+        std::fs::read_to_string(daemon.path().join("run/cache.pid")).unwrap().trim(),
+        pids(&daemon, "cache")[0].to_string()
+    );
+    expected.extend([
+        ("check", "exited", 1),
+        ("crawl", "running", 3),
+        ("index", "running", 1),
+        ("later", "stopped", 1),
+        ("mirror", "running", 1),
+        ("render", "ready", 2),
+        ("shell", "running", 1),
+        ("stats", "running", 1),
+        ("tail", "running", 1),
+        ("thumbs", "running", 1),
+        ("ticks", "running", 1),
+    ]);
+    start(&daemon, &["ecosystem.yaml"], &expected);
+    let render = pids(&daemon, "render");
+    for line in ["RENDER_ID=1", "NODE_ENV=development", "DEBUG=no"] {
+        assert!(variables(render[1]).lines().any(|found| found == line), "{line}");
+    }
+    // What is there and unchanged is left alone.
+    start(&daemon, &["ecosystem.yaml"], &expected);
+    assert_eq!(pids(&daemon, "render"), render);
+    let stopped = daemon.cli(&["stop", "all", "--json"]);
+    assert!(states(&document(&stopped)).iter().all(|(_, _, state)| state == "stopped" || state == "exited"));
+}
+
+#[test]
 fn a_dump_of_pm2s_runs_as_it_did() {
     if machine::run(Command::new("sh").args(["-c", "command -v node"])).stdout.is_empty() {
         return machine::skipped("a_dump_of_pm2s_runs_as_it_did", "there is no node");
     }
     let daemon = beside("pm2");
-    let (found, said) = run(&daemon, "dump.pm2");
     let expected =
         [("api", "ready", 3), ("mailer", "stopped", 2), ("queue-worker", "running", 1), ("report", "running", 1)];
-    assert_eq!(found, counts(&expected));
+    let said = run(&daemon, "dump.pm2", &expected);
     assert!(said.contains("[report] cron_restart: "), "{said}");
     let api = pids(&daemon, "api");
     assert!(variables(api[0]).contains("\nPORT=3000\n") && variables(api[2]).contains("\nPORT=3002\n"));

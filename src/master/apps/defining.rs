@@ -1,14 +1,15 @@
 //! Apps that come, change and go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
-use slog::info;
+use slog::{error, info};
 
 use super::super::Master;
 use super::super::runs::Asker;
 use super::{Entry, Environment, Until, Worker};
 use crate::processfile::{self, App, Program};
+use crate::sys::clock::wall_ns;
 use crate::wire::apps::{Applied, Change};
 use crate::wire::request::Define;
 use crate::wire::rpc::RpcError;
@@ -37,6 +38,8 @@ impl Master {
             self.define_app(app, &env, define.update_env, !define.apply);
             ids.extend(self.apps.ids_of(&name));
         }
+        // They may wait for something else now, or for nothing.
+        self.release_held();
         if define.apply {
             for change in changes.iter().filter(|c| c.change == "removed" && c.kind == "app") {
                 let gone = self.apps.ids_of(&change.name);
@@ -55,6 +58,9 @@ impl Master {
     pub(in super::super) fn define_apps(&mut self, apps: Vec<App>) {
         if apps.is_empty() {
             return;
+        }
+        if let Some(why) = self.circle_with(&apps, false) {
+            return error!(self.log, "the apps of the file, with those of the list, cannot be started"; "why" => why);
         }
         let text = |word: std::ffi::OsString| word.into_string().ok();
         let env: Environment = Rc::new(std::env::vars_os().filter_map(|(k, v)| Some((text(k)?, text(v)?))).collect());
@@ -82,11 +88,24 @@ impl Master {
                 return Err(RpcError::pool_not_found(format!("app \"{}\": there is no pool \"{pool}\"", app.name)));
             }
         }
+        if let Some(why) = self.circle_with(&apps, define.apply) {
+            return Err(RpcError::invalid_params(why));
+        }
         if let Some(pool) = pools.iter().find(|p| self.apps.entries.contains_key(&p.name)) {
             let text = format!("\"{}\" is an app's name already: pools and apps share one name space", pool.name);
             return Err(RpcError::invalid_params(text));
         }
         Ok((apps, pools))
+    }
+
+    /// The circle of `depends_on` that there would be with these apps, of which each would wait for ever. `alone`: all others go.
+    fn circle_with(&self, apps: &[App], alone: bool) -> Option<String> {
+        let new: HashSet<&str> = apps.iter().map(|app| app.name.as_str()).collect();
+        let staying: HashSet<&str> = self.apps.workers.values().filter(|w| !w.doomed).map(|w| &*w.app).collect();
+        let stays = |name: &str| !alone && staying.contains(name) && !new.contains(name);
+        let there = self.apps.entries.values().map(|entry| &*entry.app).filter(|app| stays(&app.name));
+        let all: Vec<&App> = apps.iter().chain(there).collect();
+        processfile::circle(&all).map(|names| processfile::circle_told(&names))
     }
 
     /// What would become different.
@@ -123,15 +142,18 @@ impl Master {
         changes
     }
 
-    /// Adds an app, or gives one that is there another definition. `start`: those that are not up are started, too.
+    /// Adds an app, or gives one that is there another definition. `start`: those that are not up are started, too, but
+    /// for an app that is started by name alone.
     pub(super) fn define_app(&mut self, app: App, env: &Environment, update_env: bool, start: bool) {
         self.apps.watching.stale = true;
         let name = app.name.clone();
         let policy = Policy::of(&app);
-        let wanted = count(&app, processors());
+        let (wanted, autostart) = (count(&app, processors()), app.autostart);
+        let start = start && autostart;
+        let mut former = self.apps.ids_of(&name);
+        former.retain(|id| self.apps.workers.get(id).is_some_and(|w| !w.doomed));
         let Some(old) = self.apps.entries.get_mut(&name) else {
             info!(self.log, "an app has been added"; "app" => &name, "instances" => wanted);
-            let autostart = app.autostart;
             let entry = Entry { app: Rc::new(app), policy, env: Rc::clone(env), sockets: Vec::new() };
             self.apps.entries.insert(name.clone(), entry);
             for id in self.set_instances(&name, wanted) {
@@ -142,9 +164,11 @@ impl Master {
             return;
         };
         let keys = app.differs(&old.app);
+        // It is being removed, and is to be there again.
+        let anew = former.is_empty();
         // Another number of instances touches none of those that stay.
         let changed = keys.iter().any(|key| key != "instances");
-        if update_env {
+        if update_env || anew {
             old.env = Rc::clone(env);
         }
         if !keys.is_empty() {
@@ -153,11 +177,11 @@ impl Master {
             old.policy = policy;
             self.close_sockets(&name, &defined);
         }
-        let former = self.apps.ids_of(&name);
-        if !keys.is_empty() {
+        if !keys.is_empty() || anew {
             let up = former.iter().any(|id| self.apps.workers.get(id).is_some_and(|w| w.life.wanted()));
+            let starts = if anew { autostart } else { up || start };
             for id in self.set_instances(&name, wanted) {
-                if up || start {
+                if starts {
                     self.tell_worker(id, Event::Start);
                 }
             }
@@ -175,17 +199,23 @@ impl Master {
     /// So many instances; gives the new ones. Those with the highest numbers go first.
     pub(in super::super) fn set_instances(&mut self, name: &str, wanted: u32) -> Vec<u32> {
         let ids = self.apps.ids_of(name);
-        let staying: Vec<u32> =
-            ids.into_iter().filter(|id| self.apps.workers.get(id).is_some_and(|w| !w.doomed)).collect();
+        let (staying, going): (Vec<u32>, Vec<u32>) =
+            ids.into_iter().partition(|id| self.apps.workers.get(id).is_some_and(|w| !w.doomed));
         for id in staying.iter().skip(wanted as usize) {
             self.doom_worker(*id);
         }
+        // One that is still stopping has its pid file and log pipes to its end: whoever gets its number starts after it.
+        let number = |id: &u32| Some((self.apps.workers.get(id)?.instance, *id));
+        let going: HashMap<u32, u32> = going.iter().filter_map(number).collect();
         let taken: Vec<u32> = staying.iter().filter_map(|id| self.apps.workers.get(id)).map(|w| w.instance).collect();
         let mut new = Vec::new();
         for number in free_numbers(taken, (wanted as usize).saturating_sub(staying.len())) {
             let id = self.apps.next_id;
             self.apps.next_id += 1;
-            self.apps.workers.insert(id, Worker::new(name.into(), number, Life::new()));
+            let mut worker = Worker::new(name.into(), number, Life::new());
+            worker.added_at = wall_ns();
+            worker.after = going.get(&number).copied();
+            self.apps.workers.insert(id, worker);
             new.push(id);
         }
         new
@@ -206,6 +236,9 @@ impl Master {
             pending.gone.extend(info.clone());
         }
         let Some(worker) = self.apps.workers.remove(&id) else { return };
+        let waits = |held: &u32| self.apps.workers.get(held).is_some_and(|next| next.after == Some(id));
+        let next = self.apps.held.extract_if(.., |held| waits(held));
+        next.for_each(|id| self.apps.starts.push(id));
         self.timers.cancel(worker.timer);
         self.close_worker_streams(&worker);
         self.forget_worker(id);
@@ -248,8 +281,7 @@ impl Master {
         let ids: Vec<u32> = self.apps.ids_of(name);
         let (going, staying): (Vec<u32>, Vec<u32>) =
             ids.into_iter().partition(|id| self.apps.workers.get(id).is_some_and(|w| w.doomed));
-        let until = if going.is_empty() { Until::Up } else { Until::Down };
-        let ids = if going.is_empty() { staying } else { going };
+        let (ids, until) = if wanted < now { (going, Until::Down) } else { (staying, Until::Up) };
         self.answer_when(asker, ids, until);
     }
 

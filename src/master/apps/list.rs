@@ -51,6 +51,9 @@ pub struct SavedWorker {
     pub app: String,
     /// Its number.
     pub instance: u32,
+    /// When it was added, ns of wall time; 0: not known.
+    #[serde(default)]
+    pub added_at: u64,
     /// Whether it is to be up.
     pub wanted: bool,
 }

@@ -80,6 +80,10 @@ pub(super) struct Apps {
     pub rollouts: Vec<reloading::Rollout>,
     /// Where processes say that they are ready, once one of them needs it.
     pub notify: Option<NotifySocket>,
+    /// Something may lie in it.
+    pub notify_due: bool,
+    /// Processes that have said so and are nobody's yet.
+    pub early_ready: Vec<u32>,
     /// Whoever waits for an answer.
     pub pending: Vec<Pending>,
 }
@@ -104,6 +108,8 @@ pub(super) struct Worker {
     pub app: Rc<str>,
     /// Its number among the app's.
     pub instance: u32,
+    /// When it was added, ns of wall time; 0: not known.
+    pub added_at: u64,
     /// What it is told, and what becomes of it.
     pub life: Life,
     /// Its process.
@@ -122,6 +128,8 @@ pub(super) struct Worker {
     pub revive: bool,
     /// To be forgotten once it has stopped.
     pub doomed: bool,
+    /// The worker that had its number before; it has to be gone first.
+    pub after: Option<u32>,
     timer: Option<Key>,
     shown: WorkerState,
 }
@@ -171,6 +179,8 @@ impl Apps {
             former_channels: Vec::new(),
             rollouts: Vec::new(),
             notify: None,
+            notify_due: false,
+            early_ready: Vec::new(),
             list,
             pending: Vec::new(),
         }
@@ -196,6 +206,7 @@ impl Worker {
         Worker {
             app,
             instance,
+            added_at: 0,
             life,
             slot: None,
             successor: None,
@@ -205,6 +216,7 @@ impl Worker {
             note: None,
             revive: false,
             doomed: false,
+            after: None,
             timer: None,
             shown,
         }
@@ -217,6 +229,9 @@ impl Master {
         let now = monotonic_ns();
         let Some(worker) = self.apps.workers.get_mut(&id) else { return };
         let Some(entry) = self.apps.entries.get(&*worker.app) else { return };
+        if worker.doomed && matches!(event, Event::Start | Event::Restart) {
+            return;
+        }
         let step = worker.life.on(event, now, &entry.policy, rand::random);
         let old = worker.timer.take();
         let wake_at = worker.life.wake_at();

@@ -20,12 +20,57 @@ use crate::wire::control::ToKeeper;
 /// The longest message that is looked at, in bytes; what is longer is no `"ready"`.
 const MOST: usize = 4096;
 
+/// How often a channel is read from in one turn, so that one that never stops does not keep the others from being heard.
+const READS_A_TURN: usize = 16;
+
 /// Our end of one process's channel.
 #[derive(Debug)]
 pub struct NodeChannel {
     stream: UnixStream,
     slot: u32,
     line: Vec<u8>,
+}
+
+/// What one turn has brought.
+#[derive(Debug, PartialEq, Eq)]
+struct Heard {
+    /// The process has said that it is ready.
+    ready: bool,
+    rest: Rest,
+}
+
+/// What is left of it.
+#[derive(Debug, PartialEq, Eq)]
+enum Rest {
+    Nothing,
+    /// Perhaps: not all has been read.
+    More,
+    /// Its process has ended, or does not want it any more.
+    Closed,
+}
+
+impl NodeChannel {
+    /// Reads so often at most.
+    fn hear(&mut self, reads: usize) -> Heard {
+        let mut ready = false;
+        let mut buffer = [0; 4096];
+        for _ in 0..reads {
+            let n = match self.stream.read(&mut buffer) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Heard { ready, rest: Rest::Nothing },
+                Ok(0) | Err(_) => return Heard { ready, rest: Rest::Closed },
+                Ok(n) => n,
+            };
+            for &byte in &buffer[..n] {
+                if byte == b'\n' {
+                    ready |= self.line == b"\"ready\"";
+                    self.line.clear();
+                } else if self.line.len() < MOST {
+                    self.line.push(byte);
+                }
+            }
+        }
+        Heard { ready, rest: Rest::More }
+    }
 }
 
 /// Whether that app's processes get one.
@@ -74,37 +119,14 @@ impl Master {
     /// Its process says something.
     pub(in super::super) fn node_says(&mut self, token: Token) {
         let Some(Source::Node(channel)) = self.sources.get(token) else { return };
-        let slot = channel.slot;
-        let (mut ready, mut over) = (false, false);
-        let mut buffer = [0; 4096];
-        loop {
-            match channel.stream.read(&mut buffer) {
-                Ok(0) => {
-                    over = true;
-                    break;
-                }
-                Ok(n) => {
-                    for &byte in &buffer[..n] {
-                        if byte == b'\n' {
-                            ready |= channel.line == b"\"ready\"";
-                            channel.line.clear();
-                        } else if channel.line.len() < MOST {
-                            channel.line.push(byte);
-                        }
-                    }
-                }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) => {
-                    over = true;
-                    break;
-                }
-            }
-        }
-        if ready {
+        let (slot, heard) = (channel.slot, channel.hear(READS_A_TURN));
+        if heard.ready {
             self.process_ready(slot);
         }
-        if over {
-            self.close_node_channel(slot);
+        match heard.rest {
+            Rest::Nothing => {}
+            Rest::More => self.again_nodes.push(token),
+            Rest::Closed => self.close_node_channel(slot),
         }
     }
 
@@ -129,5 +151,26 @@ impl Master {
             let _ = self.poll.registry().deregister(&mut SourceFd(&channel.stream.as_raw_fd()));
             self.tell_keeper(&ToKeeper::Drop(store_name(slot)), None);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_reads_so_much_and_the_next_one_goes_on() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let mut channel = NodeChannel { stream: ours, slot: 0, line: Vec::new() };
+        let mut hear = |ready, rest| assert_eq!(channel.hear(2), Heard { ready, rest });
+        hear(false, Rest::Nothing);
+        theirs.write_all(&[b'x'; 3 * 4096 - 1]).unwrap();
+        theirs.write_all(b"\n\"rea").unwrap();
+        hear(false, Rest::More);
+        hear(false, Rest::More);
+        theirs.write_all(b"dy\"\n").unwrap();
+        drop(theirs);
+        hear(true, Rest::Closed);
     }
 }

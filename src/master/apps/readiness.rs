@@ -4,7 +4,6 @@
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use super::super::Master;
 use super::super::sources::Source;
 use super::super::timers::Timer;
 use crate::processfile::Ready;
+use crate::sys::listen::numeric;
 use crate::sys::notify::NotifySocket;
 use crate::sys::process;
 use crate::wire::control::ToKeeper;
@@ -26,6 +26,11 @@ use crate::wire::control::ToKeeper;
 const AGAIN: Duration = Duration::from_millis(50);
 /// How far up a sender's ancestors are looked at for a worker's process.
 const ANCESTORS: usize = 8;
+/// What all of them may say in one turn, so that one that never stops does not keep the others from being heard. To find out
+/// whose process said it may take reading of eight others from proc(5).
+const MESSAGES_A_TURN: usize = 32;
+/// How many that are not known yet are looked for once more.
+const MOST_EARLY: usize = 1024;
 /// What of an answer has to be read to know its status.
 const STATUS_LINE: usize = 12;
 
@@ -81,7 +86,7 @@ impl Master {
             }
             _ => return,
         };
-        let stream = socket_address(&address)
+        let stream = numeric(&address)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not an IP address, and not localhost"))
             .and_then(TcpStream::connect);
         let stream = match stream {
@@ -149,22 +154,34 @@ impl Master {
         Ok(())
     }
 
-    /// Somebody says something to it.
-    pub(in super::super) fn notified(&mut self) {
-        loop {
-            let Some(socket) = &self.apps.notify else { return };
-            match socket.receive() {
-                Ok(Some((pid, text))) => {
-                    if text.lines().any(|line| line == "READY=1")
-                        && let Some(slot) = self.slot_of_descendant(pid)
-                    {
-                        self.process_ready(slot);
-                    }
-                }
-                Ok(None) => return,
-                Err(e) => return warn!(self.log, "reading what a worker says"; "error" => %e),
+    /// Reads what has been said to it. `all`: this turn has had every event that there was.
+    ///
+    /// A pool's child says that it has started on its zygote's channel and that it is ready here. Both may come together,
+    /// so this is for the end of a turn, and whoever is not known yet is looked for once more at the end of the next.
+    pub(in super::super) fn notified(&mut self, all: bool) {
+        for pid in std::mem::take(&mut self.apps.early_ready) {
+            if !self.says_ready(pid) && !all {
+                self.apps.early_ready.push(pid);
             }
         }
+        let Some(socket) = self.apps.notify.as_ref().filter(|_| self.apps.notify_due) else { return };
+        let (ready, more) = speakers(socket, MESSAGES_A_TURN).unwrap_or_else(|e| {
+            warn!(self.log, "reading what workers say"; "error" => %e);
+            (Vec::new(), false)
+        });
+        self.apps.notify_due = more;
+        for pid in ready {
+            if !self.says_ready(pid) && self.apps.early_ready.len() < MOST_EARLY {
+                self.apps.early_ready.push(pid);
+            }
+        }
+    }
+
+    /// False: it is no process of a worker's, or not known to be one yet.
+    fn says_ready(&mut self, pid: u32) -> bool {
+        let Some(slot) = self.slot_of_descendant(pid) else { return false };
+        self.process_ready(slot);
+        true
     }
 
     /// The worker's process that this is, or descends from.
@@ -212,10 +229,33 @@ impl Probe {
     }
 }
 
-/// A probe must not wait for a resolver: numbers, and `localhost`.
-fn socket_address(text: &str) -> Option<SocketAddr> {
-    if let Some(port) = text.strip_prefix("localhost:") {
-        return Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port.parse().ok()?));
+/// Who says that it is ready, of so many messages at most; and whether there may be more of them.
+fn speakers(socket: &NotifySocket, most: usize) -> io::Result<(Vec<u32>, bool)> {
+    let mut ready = Vec::new();
+    for _ in 0..most {
+        let Some((pid, text)) = socket.receive()? else { return Ok((ready, false)) };
+        if text.lines().any(|line| line == "READY=1") {
+            ready.push(pid);
+        }
     }
-    text.parse().ok()
+    Ok((ready, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::notify::notify;
+
+    #[test]
+    fn a_turn_hears_so_many_and_the_next_one_goes_on() {
+        let socket = NotifySocket::bind_abstract().unwrap();
+        let address = socket.address().unwrap();
+        for state in ["READY=1", "STATUS=READY=1", "STATUS=x\nREADY=1", "READY=1", "READY=1"] {
+            notify(&address, state).unwrap();
+        }
+        let me = std::process::id();
+        assert_eq!(speakers(&socket, 3).unwrap(), (vec![me; 2], true));
+        assert_eq!(speakers(&socket, 3).unwrap(), (vec![me; 2], false));
+        assert_eq!(speakers(&socket, 3).unwrap(), (vec![], false));
+    }
 }

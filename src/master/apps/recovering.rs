@@ -66,6 +66,7 @@ impl Master {
                     id: *id,
                     app: w.app.to_string(),
                     instance: w.instance,
+                    added_at: w.added_at,
                     wanted: w.life.wanted(),
                 })
                 .collect(),
@@ -133,6 +134,7 @@ impl Master {
                 notes.remove(&note_id(w.id)).filter(|_| restart).and_then(|note| serde_json::from_str(note.get()).ok());
             let life = note.as_ref().map_or_else(Life::new, |note| Life::restore(&note.life, None, &entry.policy, now));
             let mut worker = Worker::new(w.app.into(), w.instance, life);
+            worker.added_at = w.added_at;
             worker.last_exit = note.as_ref().and_then(|note| note.last_exit.clone()).map(Box::new);
             worker.note = note.map(Box::new);
             worker.revive = w.wanted;

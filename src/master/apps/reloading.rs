@@ -165,7 +165,11 @@ impl Master {
         let Some(id) = self.runs.live(slot).and_then(|live| live.worker) else { return };
         let Some(worker) = self.apps.workers.get_mut(&id) else { return };
         if worker.slot == Some(slot) {
-            return self.tell_worker(id, Event::Ready);
+            // Said again it would only cost a line in the journal.
+            if worker.life.state() == WorkerState::Running {
+                self.tell_worker(id, Event::Ready);
+            }
+            return;
         }
         let Some(successor) = worker.successor.take_if(|s| s.slot == Some(slot)) else { return };
         let old = worker.slot.replace(slot);

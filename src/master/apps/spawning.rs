@@ -1,5 +1,6 @@
 //! Processes of workers: started by exec or forked from a pool, told to stop, ended.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::rc::Rc;
@@ -14,6 +15,7 @@ use super::identity;
 use crate::processfile::{App, Program as What, Ready, entry_allowed};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::{monotonic_ns, wall_ns};
+use crate::sys::notify::NOTIFY_SOCKET;
 use crate::sys::reap::How;
 use crate::sys::spawn::{Limit, Program, spawn};
 use crate::table::{Claim, ExitEntry};
@@ -69,12 +71,21 @@ impl Master {
     /// What has to be there before that worker can be started: an app it depends on, its pool.
     pub(super) fn waits_for(&self, id: u32) -> Option<String> {
         let app = &self.apps.entry_of(id)?.app;
+        if self.has_forerunner(id) {
+            return Some("waits for the end of the one that had its number".to_owned());
+        }
         if let Some(missing) = app.depends_on.iter().find(|name| !self.is_up(name)) {
             return Some(format!("waits for \"{missing}\""));
         }
         let index = self.pool_of_worker(id)?;
         let pool = &self.pools[index];
         (pool.current().is_none() && !pool.down).then(|| format!("waits for pool \"{}\"", pool.definition.name))
+    }
+
+    /// Whether the one that had its number is still there.
+    pub(super) fn has_forerunner(&self, id: u32) -> bool {
+        let before = self.apps.workers.get(&id).and_then(|worker| worker.after);
+        before.is_some_and(|before| self.apps.workers.contains_key(&before))
     }
 
     fn hold_worker(&mut self, id: u32, why: String) {
@@ -154,7 +165,7 @@ impl Master {
             env.push(("LISTEN_FDNAMES".into(), names.join(":").into()));
         }
         if app.ready == Ready::Notify {
-            env.push(("NOTIFY_SOCKET".into(), self.notify_address().map_err(|e| e.to_string())?));
+            env.push((NOTIFY_SOCKET.into(), self.notify_address().map_err(|e| e.to_string())?));
         }
         let limits = [
             (Limit::Memory, app.limits.memory),
@@ -239,13 +250,20 @@ impl Master {
         let instance = self.apps.workers.get(&id).map_or(0, |w| w.instance);
         let own = params_each.as_ref().and_then(|each| each.get(instance as usize)).or(params.as_ref());
         let generation = self.pools[index].current.unwrap_or(0);
+        let mut env = environment(app, &BTreeMap::new(), id, instance);
+        if app.ready == Ready::Notify {
+            let address = self.notify_address().map_err(|e| e.to_string())?;
+            // What a child is asked is JSON.
+            let address = address.into_string().map_err(|path| format!("{} is not in UTF-8", path.display()))?;
+            env.insert(NOTIFY_SOCKET.to_owned(), address);
+        }
         let request = Request {
             pool: None,
             entry: entry.clone(),
             params: own.cloned(),
             args: args.clone(),
             id: None,
-            env: Some(environment(app, &std::collections::BTreeMap::new(), id, instance)),
+            env: Some(env),
             timeout: None,
             kill_timeout: Some(app.kill_timeout),
             output: None,
@@ -269,7 +287,10 @@ impl Master {
     pub(in super::super) fn worker_environment(&self, id: u32, app: &App) -> Vec<(OsString, OsString)> {
         let Some(entry) = self.apps.entry_of(id) else { return Vec::new() };
         let instance = self.apps.workers.get(&id).map_or(0, |w| w.instance);
-        environment(app, &entry.env, id, instance).into_iter().map(|(k, v)| (k.into(), v.into())).collect()
+        let none = BTreeMap::new();
+        // A forked process has its zygote's.
+        let caller = if matches!(app.program, What::Pool { .. }) { &none } else { &*entry.env };
+        environment(app, caller, id, instance).into_iter().map(|(k, v)| (k.into(), v.into())).collect()
     }
 
     /// A worker's process runs: it was started, or its zygote's child has said so.

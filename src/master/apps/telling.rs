@@ -55,6 +55,7 @@ impl Master {
             instance: worker.instance,
             state,
             pid: alive.map(|(pid, _)| pid),
+            added_at: Some(Timestamp(worker.added_at)).filter(|at| at.0 > 0),
             started_at: alive.map(|(_, at)| Timestamp(at)),
             uptime_ms: alive.and(life.started_at()).map(|at| now.saturating_sub(at) / 1_000_000),
             restarts: life.restarts(),
@@ -180,7 +181,7 @@ impl Master {
             Until::Gone => false,
             Until::Down => worker.slot.is_none() && !matches!(state, WorkerState::Starting | WorkerState::Stopping),
             Until::Up => match state {
-                WorkerState::Starting => worker.waits_for.is_some(),
+                WorkerState::Starting => worker.waits_for.is_some() && !self.has_forerunner(id),
                 WorkerState::Stopping => false,
                 WorkerState::Running => self.apps.entry_of(id).is_none_or(|entry| entry.app.ready == Ready::Started),
                 _ => true,

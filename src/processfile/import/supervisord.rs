@@ -12,6 +12,7 @@ use super::remark::{Origin, Remarks};
 use super::section::{Values, here};
 use super::written::Draft;
 use super::{Around, daemon};
+use crate::processfile::apps::is_address;
 
 const FASTCGI_KEYS: &[&str] = &["socket", "socket_owner", "socket_mode", "socket_backlog"];
 /// supervisord's priority where none is said.
@@ -182,6 +183,13 @@ impl<'a> Reading<'a, '_> {
             if fastcgi && socket.is_none() {
                 values.say("socket", "is missing; supervisord refuses it, and no socket is opened");
             }
+            let socket = socket.filter(|socket| {
+                let known = socket.strip_prefix("tcp://").is_none_or(is_address);
+                if !known {
+                    values.say("socket", "names are not looked up: write the address as a number; no socket is opened");
+                }
+                known
+            });
             let asked = Asked { program, group: said, socket, shared: &shared };
             drafts(&mut values, &asked, &processes, &mut taken)
         });

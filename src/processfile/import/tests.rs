@@ -177,6 +177,8 @@ fn a_fastcgi_program_gets_its_socket_where_it_looks_for_it() {
     assert_eq!(apps[0].listen[0].address, Address::Tcp("127.0.0.1:9000".to_owned()));
     assert_eq!(words(&apps[0]), ["/bin/sh", "-c", "exec \"$@\" <&3 3<&-", "sh", "php-cgi", "-b"]);
     assert!(has(&remarks, "socket_mode") && has(&remarks, "fd 0"), "{remarks:?}");
+    let (apps, remarks) = supervisord("[fcgi-program:php]\ncommand=php-cgi\nsocket=tcp://php.internal:9000\n");
+    assert!(apps[0].listen.is_empty() && has(&remarks, "not looked up"), "{remarks:?}");
 }
 
 #[test]

@@ -2,12 +2,15 @@
 
 use serde_json::Value;
 
-use super::super::apps::APP_KEYS;
+use super::super::apps::{ALIASES, APP_KEYS, FOREIGN, LISTEN_KEYS, READY_KEYS};
 use super::super::check::{FILE_KEYS, POOL_KEYS};
 use super::super::fields::{Keys, camel_case};
 use super::super::parts::LIMITS_KEYS;
 use super::super::{Output, Runtime, SCHEMA, Shutdown};
 use super::Place;
+
+/// What people read of the file.
+const PAGE: &str = include_str!("../../../docs/PROCESS-FILE.md");
 
 fn schema() -> Value {
     serde_json::from_str(SCHEMA).unwrap()
@@ -43,6 +46,35 @@ fn every_key_is_in_both() {
     let app = schema.pointer("/$defs/app/properties").unwrap().as_object().unwrap();
     for key in APP_KEYS {
         assert!(app.contains_key(*key) && app.contains_key(&camel_case(key)), "{key}");
+    }
+}
+
+#[test]
+fn every_key_is_on_the_page() {
+    let (rest, apps) = PAGE.split_once("\n## Apps\n").unwrap();
+    let (top, pools) = rest.split_once("\n## Pools\n").unwrap();
+    let (table, forms) = apps.split_once("\n### Forms of values\n").unwrap();
+    let in_code = |text: &str, key: &str| text.contains(&format!("`{key}`"));
+    for key in FILE_KEYS {
+        assert!(in_code(top, key), "{key}");
+    }
+    for (keys, rows) in [(POOL_KEYS, pools), (APP_KEYS, table)] {
+        for key in keys {
+            assert!(rows.lines().any(|row| row.starts_with(&format!("| `{key}` | "))), "{key}");
+        }
+        for key in LIMITS_KEYS {
+            assert!(in_code(rows, key), "limits.{key}");
+        }
+    }
+    for key in READY_KEYS.iter().chain(LISTEN_KEYS) {
+        assert!(forms.contains(&format!("\"{key}\": ")), "{key}");
+    }
+    for (alias, key) in ALIASES {
+        let mut rows = forms.lines().filter(|row| row.starts_with("| `") && in_code(row, key));
+        assert!(rows.any(|row| in_code(row, alias)), "{alias} of {key}");
+    }
+    for key in FOREIGN {
+        assert!(in_code(forms, key), "{key}");
     }
 }
 

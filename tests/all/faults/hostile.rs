@@ -1,5 +1,7 @@
 //! A zygote and children that say what they should not (a Python program that speaks the channel by itself).
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::house::{Daemon, Setup, eventually, processes};
@@ -112,4 +114,38 @@ fn fault_20_garbage_and_descriptors_from_a_child_are_dropped_closed_and_counted(
     assert!(memory < 80 << 10, "{memory} kB");
     let pools = client.ok("pools", json!({}));
     assert!(pools["pools"].as_array().unwrap().iter().all(|p| p["state"] == "ready"), "{pools}");
+}
+
+/// Never stops to say something: to `NOTIFY_SOCKET`, or on Node's channel.
+const TALKATIVE: &str = r#"
+import os, socket
+if "NODE_CHANNEL_FD" in os.environ:
+    fd = int(os.environ["NODE_CHANNEL_FD"])
+    while True: os.write(fd, b'"ready"\n' * 8192)
+address = os.environ["NOTIFY_SOCKET"]
+address = "\0" + address[1:] if address[0] == "@" else address
+for _ in range(3): os.fork()
+talk = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+while True: talk.sendto(b"READY=1", address)
+"#;
+
+#[test]
+fn workers_that_never_stop_to_say_that_they_are_ready_keep_nobody_from_being_heard() {
+    let setup = Setup::empty().file("talk.py", TALKATIVE);
+    // Whoever is started by a program of that name gets Node's channel.
+    std::os::unix::fs::symlink("/usr/bin/python3", setup.path().join("node-like")).unwrap();
+    let talker = |name: &str| json!({"name": name, "script": "talk.py", "wait_ready": true, "listen_timeout": "20s", "kill_timeout": "500ms"});
+    let mut channel = talker("channel");
+    channel["interpreter"] = json!(setup.path().join("node-like"));
+    let daemon = setup.worker(talker("socket")).worker(channel).start();
+    let mut client = daemon.client();
+    for name in ["socket", "channel"] {
+        eventually("it is ready", || (client.worker(name, 0)["state"] == "ready").then_some(()));
+    }
+    let began = Instant::now();
+    for _ in 0..50 {
+        client.ok("ping", json!({}));
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "50 answers took {:?}", began.elapsed());
+    client.ok("apps.stop", json!({"target": "all"}));
 }

@@ -26,6 +26,7 @@ pub struct Setup {
     pub(super) root: tempfile::TempDir,
     pub(super) pools: Vec<Value>,
     pub(super) apps: Vec<Value>,
+    pub(super) written: Option<PathBuf>,
     pub(super) arguments: Vec<String>,
     pub(super) wrapper: Vec<String>,
     pub(super) ready: Duration,
@@ -38,6 +39,7 @@ impl Setup {
             root: tempfile::Builder::new().prefix("preforkd-test-").tempdir().unwrap(),
             pools: Vec::new(),
             apps: Vec::new(),
+            written: None,
             arguments: Vec::new(),
             wrapper: Vec::new(),
             ready: super::PATIENCE,
@@ -83,6 +85,12 @@ impl Setup {
         self
     }
 
+    /// The process file itself, in whatever form, in place of one with these pools and apps.
+    pub fn serving(mut self, name: &str, text: &str) -> Setup {
+        self.written = Some(self.path().join(name));
+        self.file(name, text)
+    }
+
     /// More words for `preforkd serve`.
     pub fn arguments(mut self, words: &[&str]) -> Setup {
         self.arguments.extend(words.iter().map(|w| (*w).to_owned()));
@@ -107,6 +115,9 @@ impl Setup {
 
     /// Writes the process file; its path.
     pub fn write_file(&self) -> PathBuf {
+        if let Some(path) = &self.written {
+            return path.clone();
+        }
         let path = self.path().join("app.json");
         std::fs::write(&path, json!({"pools": self.pools, "apps": self.apps}).to_string()).unwrap();
         path

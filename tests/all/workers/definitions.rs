@@ -47,6 +47,74 @@ fn apply_touches_only_what_differs() {
 }
 
 #[test]
+fn a_circle_of_dependencies_is_refused_also_when_its_parts_come_one_by_one() {
+    let daemon = Setup::empty().start();
+    let mut client = daemon.client();
+    let on = |name: &str, on: &str| sleeper(name, json!({"depends_on": [on]}));
+    let call = |apps: Value| json!({"apps": apps, "folder": "/", "wait": false});
+    let circle = client.refused("apps.start", call(json!([on("x", "y"), on("y", "x")])));
+    assert!(circle.message.contains("circle: x → y → x"), "{}", circle.message);
+    // The first two wait for one that is still to come.
+    client.ok("apps.start", call(json!([on("a", "b")])));
+    client.ok("apps.start", call(json!([on("b", "c")])));
+    let closing = client.refused("apps.start", call(json!([on("c", "a"), sleeper("free", json!({}))])));
+    assert_eq!(closing.kind, "invalid_params");
+    assert!(closing.message.contains("circle: c → a → b → c"), "{}", closing.message);
+    let names = client.ok("apps.list", json!({}))["workers"].as_array().unwrap().len();
+    assert_eq!(names, 2, "nothing of it has been taken");
+    // What is redefined or removed by the same call is no part of it.
+    client.ok("apps.start", call(json!([sleeper("b", json!({})), on("c", "a")])));
+    super::reaches(&daemon, "c", 0, "running");
+    client.ok("apps.apply", json!({"apps": [on("b", "c")], "folder": "/"}));
+}
+
+#[test]
+fn a_number_is_given_again_when_the_one_that_had_it_is_gone() {
+    let script = "trap '' INT; trap 'sleep 1; echo gone >> order; exit 0' TERM; echo begins >> order; while :; do sleep 0.02; done";
+    let app = json!({"name": "w", "script": "w.sh", "instances": 2, "stop_signal": "SIGTERM", "kill_timeout": "20s", "pid_file": "w.pid"});
+    let daemon = Setup::empty().file("w.sh", script).worker(app.clone()).start();
+    let lines = |word: &str| super::read(&daemon, "order").lines().filter(|line| *line == word).count();
+    eventually("both are up", || (lines("begins") == 2).then_some(()));
+    let mut client = daemon.client();
+    let old = client.worker("w", 1);
+    let mut other = daemon.client();
+    other.send("apps.scale", json!({"name": "w", "to": "1"}));
+    eventually("it is told to stop", || (client.worker("w", 1)["state"] == "stopping").then_some(()));
+    client.send("apps.scale", json!({"name": "w", "to": "2"}));
+    let new = eventually("the next one", || {
+        let list = daemon.client().ok("apps.list", json!({}));
+        let at = |w: &&Value| w["instance"] == 1 && w["id"] != old["id"];
+        list["workers"].as_array().unwrap().iter().find(at).cloned()
+    });
+    assert_eq!((&new["state"], &new["pid"]), (&json!("starting"), &Value::Null), "{new}");
+    assert!(new["reason"].as_str().unwrap().contains("had its number"), "{new}");
+    eventually("another process", || {
+        let worker = daemon.client().worker("w", 1);
+        (worker["id"] == new["id"] && worker["state"] == "running").then_some(())
+    });
+    eventually("it has begun", || (lines("begins") == 3).then_some(()));
+    assert_eq!(super::read(&daemon, "order").lines().collect::<Vec<_>>(), ["begins", "begins", "gone", "begins"]);
+    let now = pid(&daemon.client().worker("w", 1));
+    assert_eq!(super::read(&daemon, "w-1.pid").trim(), now.to_string());
+    // An app that is being deleted, and started again meanwhile, is a new one.
+    let mut deleting = daemon.client();
+    deleting.send("apps.delete", json!({"target": "w"}));
+    eventually("they are told to stop", || (daemon.client().worker("w", 0)["state"] == "stopping").then_some(()));
+    let mut app = app;
+    app["script"] = json!(daemon.path().join("w.sh"));
+    let started = daemon.client().ok("apps.start", json!({"apps": [app], "folder": daemon.path()}));
+    let mut up: Vec<(&Value, &Value)> = started["workers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|w| w["state"] == "running")
+        .map(|w| (&w["instance"], &w["name"]))
+        .collect();
+    up.sort_by_key(|w| w.0.as_u64());
+    assert_eq!(up, [(&json!(0), &json!("w")), (&json!(1), &json!("w"))], "{started}");
+}
+
+#[test]
 fn the_caller_s_environment_is_kept_apart_from_the_declared_one() {
     let daemon = Setup::empty().start();
     let mut client = daemon.client();

@@ -84,6 +84,26 @@ fn each_way_of_being_ready() {
 }
 
 #[test]
+fn a_worker_of_a_pool_says_that_it_is_ready_before_or_after_its_start_has_been_heard_of() {
+    let entry = "def at_once(params):\n    tell()\ndef later(params):\n    time.sleep(0.3)\n    tell()\ndef tell():\n    s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n    a = os.environ['NOTIFY_SOCKET']\n    s.sendto(b'READY=1', '\\0' + a[1:] if a[0] == '@' else a)\n    while True: time.sleep(60)\n";
+    let code = format!("import os, socket, time\n{entry}");
+    let warm = |name: &str, entry: &str| json!({"name": name, "pool": "app", "entry": format!("job:{entry}"), "instances": 40, "ready": {"notify": true}, "listen_timeout": "20s", "max_restarts": 1});
+    let daemon = Setup::app("python", &[("job.py", &code)], json!({"preload": "app/job.py"}))
+        .worker(warm("now", "at_once"))
+        .worker(warm("later", "later"))
+        .start();
+    for instance in 0..40 {
+        reaches(&daemon, "now", instance, "ready");
+        reaches(&daemon, "later", instance, "ready");
+    }
+    let mut client = daemon.client();
+    let before = client.worker("now", 0);
+    let reloaded = client.ok("apps.reload", json!({"target": "now"}));
+    assert!(reloaded["workers"].as_array().unwrap().iter().all(|w| w["state"] == "ready"), "{reloaded}");
+    assert_ne!(client.worker("now", 0)["pid"], before["pid"]);
+}
+
+#[test]
 fn node_says_that_it_is_ready_and_is_told_to_shut_down_over_its_channel() {
     let script = "setTimeout(() => process.send('ready'), 200);\nprocess.on('message', m => { if (m === 'shutdown') { console.log('bye'); process.exit(0); } });\nprocess.on('disconnect', () => console.log('cut'));\nsetInterval(() => {}, 1000);\n";
     let daemon = Setup::empty()

@@ -67,6 +67,7 @@ fn the_list_comes_back_with_the_daemon_and_what_was_stopped_stays_so() {
     client.ok("apps.start", json!({"apps": apps, "folder": "/", "env": {"SECRET": "s3"}}));
     client.ok("apps.stop", json!({"target": "b"}));
     client.ok("apps.scale", json!({"name": "a", "to": "+1"}));
+    let added = client.worker("b", 0)["added_at"].clone();
     let ids: Vec<Value> = (0..3).map(|n| client.worker("a", n)["id"].clone()).collect();
     drop(client);
     let daemon = daemon.crash().start();
@@ -75,6 +76,7 @@ fn the_list_comes_back_with_the_daemon_and_what_was_stopped_stays_so() {
     }
     let mut client = daemon.client();
     assert_eq!(client.worker("b", 0)["state"], "stopped");
+    assert!(added.is_string() && client.worker("b", 0)["added_at"] == added, "{added}");
     let env = client.ok("apps.env", json!({"target": "a"}));
     assert_eq!((&env["env"]["COLOUR"], &env["env"]["SECRET"]), (&json!("red"), &json!("s3")));
     let told = client.ok("apps.describe", json!({"target": "a"}));
