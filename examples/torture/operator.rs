@@ -1,6 +1,7 @@
 //! An administrator: starts, stops, restarts, reloads and scales apps, reloads pools, and upgrades the daemon.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -23,12 +24,15 @@ pub fn act(world: &World, name: String, apps: &[(&str, u64)]) -> BTreeMap<String
         chance: world.chance(name.clone()),
         link: world.link(),
         wanted: apps.iter().map(up).collect(),
+        changed: BTreeMap::new(),
     };
     if let Err(why) = operator.storm(apps) {
         world.fault(&name, &why);
     }
     world.add("connections cut", operator.link.cuts);
-    operator.wanted
+    // What was changed while the disk was full was in the memory of a master that was killed: the list is an older one.
+    let lost = |app: &str| operator.changed.get(app).is_some_and(|at| world.ledger().memory_lost(*at));
+    operator.wanted.iter().map(|(app, wanted)| (app.clone(), wanted.filter(|_| !lost(app)))).collect()
 }
 
 struct Operator<'a> {
@@ -36,6 +40,8 @@ struct Operator<'a> {
     chance: Chance,
     link: Link,
     wanted: BTreeMap<String, Option<Wanted>>,
+    /// When each app was changed last.
+    changed: BTreeMap<String, Instant>,
 }
 
 impl Operator<'_> {
@@ -72,6 +78,7 @@ impl Operator<'_> {
             other => (format!("apps.{other}"), target),
         };
         let was = self.wanted.get(app).copied().flatten();
+        self.changed.insert(app.to_owned(), Instant::now());
         let cuts = self.link.cuts;
         let answer = self.link.insist(&method, &params)?;
         let cuts = self.link.cuts - cuts;

@@ -293,7 +293,7 @@ impl Master {
         let settled = |w: &Worker| !w.doomed && w.successor.is_none();
         self.apps.rollouts.is_empty()
             && !list.dirty
-            && (list.saved() >= list.version() || list.failed())
+            && list.saved() >= list.version()
             && self.apps.workers.values().all(settled)
             && self.runs.alive().all(|(_, live)| live.worker.is_none() || live.process.is_some())
     }
