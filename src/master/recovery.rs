@@ -231,6 +231,8 @@ impl Master {
             let capture = self.former_captures.remove(&(row.slot, stream)).map(|fd| Capture::adopt(fd, tail));
             live.captures.extend(capture.and_then(|capture| self.watch_capture(capture).ok()));
         }
+        // What it prints is on record only at its end.
+        live.said &= live.captures.is_empty();
         if worker.is_some() {
             self.runs.insert_worker(row.slot, live);
         } else {
