@@ -22,6 +22,16 @@ impl Store {
         self.0.remove(name);
     }
 
+    /// What is kept under `name`.
+    pub fn get(&self, name: &str) -> Option<BorrowedFd<'_>> {
+        self.0.get(name).map(AsFd::as_fd)
+    }
+
+    /// Everything, by name.
+    pub fn all(&self) -> impl Iterator<Item = (&str, BorrowedFd<'_>)> {
+        self.0.iter().map(|(name, fd)| (name.as_str(), fd.as_fd()))
+    }
+
     /// Sends everything to a new master.
     pub fn send(&self, control: BorrowedFd<'_>) -> io::Result<()> {
         for (name, fd) in &self.0 {

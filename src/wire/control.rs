@@ -26,6 +26,10 @@ pub enum ToKeeper {
     Commit,
     /// No upgrade after all: end the successor.
     Abandon,
+    /// Let the program of this path take your place. What it has for stderr comes with this.
+    Replace(String),
+    /// Only ask it whether it could.
+    CheckKeeper(String),
     /// Some of those who are looked after are not your children: later masters have to know.
     Strangers,
 }
@@ -55,6 +59,8 @@ pub enum ToMaster {
     Leave,
     /// There is no successor, or none any more.
     NoSuccessor(String),
+    /// The keeper has been replaced, or could be: the version it had, a blank, and the new one.
+    Keeper(String),
 }
 
 impl ToKeeper {
@@ -72,6 +78,8 @@ impl ToKeeper {
             ToKeeper::Commit => message(b'C', ""),
             ToKeeper::Abandon => message(b'A', ""),
             ToKeeper::Strangers => message(b'O', ""),
+            ToKeeper::Replace(path) => message(b'P', path),
+            ToKeeper::CheckKeeper(path) => message(b'K', path),
         }
     }
 
@@ -90,6 +98,8 @@ impl ToKeeper {
             b'C' => ToKeeper::Commit,
             b'A' => ToKeeper::Abandon,
             b'O' => ToKeeper::Strangers,
+            b'P' => ToKeeper::Replace(text(rest)?),
+            b'K' => ToKeeper::CheckKeeper(text(rest)?),
             _ => return None,
         })
     }
@@ -111,6 +121,7 @@ impl ToMaster {
             ToMaster::NoSuccessor(why) => {
                 message(b'N', why.get(..why.floor_char_boundary(MAX - 1)).unwrap_or_default())
             }
+            ToMaster::Keeper(versions) => message(b'E', versions),
         }
     }
 
@@ -128,6 +139,7 @@ impl ToMaster {
             b'G' => ToMaster::Go,
             b'V' => ToMaster::Leave,
             b'N' => ToMaster::NoSuccessor(text(rest)?),
+            b'E' => ToMaster::Keeper(text(rest)?),
             _ => return None,
         })
     }
@@ -141,6 +153,8 @@ pub const MASTER_FD: i32 = 3;
 pub const HANDOVER_FD: i32 = 4;
 /// Under this number a successor finds the daemon's stderr; its own is read by its predecessor until it serves.
 pub const STDERR_FD: i32 = 5;
+/// In the environment of a program that takes a keeper's place, or is asked whether it could.
+pub const KEEPER_ENV: &str = "PREFORKD_KEEPER";
 /// In the environment of a successor.
 pub const SUCCESSOR_ENV: &str = "PREFORKD_SUCCESSOR";
 /// Names that number in the environment; its presence says that a `serve` is to be the master.
@@ -167,6 +181,8 @@ mod tests {
             ToKeeper::Drained,
             ToKeeper::Quit(7),
             ToKeeper::Upgrade("/usr/bin/preforkd".into()),
+            ToKeeper::Replace("/usr/bin/preforkd".into()),
+            ToKeeper::CheckKeeper("/usr/bin/preforkd".into()),
             ToKeeper::Frozen,
             ToKeeper::Commit,
             ToKeeper::Abandon,
@@ -182,6 +198,7 @@ mod tests {
             ToMaster::Reload,
             ToMaster::Reopen,
             ToMaster::Upgrade,
+            ToMaster::Keeper("0.1.0 0.2.0".into()),
             ToMaster::Go,
             ToMaster::Leave,
             ToMaster::NoSuccessor("it ended with exit code 1".into()),
