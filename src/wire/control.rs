@@ -118,9 +118,7 @@ impl ToMaster {
             ToMaster::Upgrade => message(b'U', ""),
             ToMaster::Go => message(b'G', ""),
             ToMaster::Leave => message(b'V', ""),
-            ToMaster::NoSuccessor(why) => {
-                message(b'N', why.get(..why.floor_char_boundary(MAX - 1)).unwrap_or_default())
-            }
+            ToMaster::NoSuccessor(why) => message(b'N', super::cut(why, MAX - 1)),
             ToMaster::Keeper(versions) => message(b'E', versions),
         }
     }
