@@ -29,7 +29,7 @@ impl Store {
 
     /// Everything, by name.
     pub fn all(&self) -> impl Iterator<Item = (&str, BorrowedFd<'_>)> {
-        self.0.iter().map(|(name, fd)| (name.as_str(), fd.as_fd()))
+        self.0.iter().map(|(name, fd)| (&**name, fd.as_fd()))
     }
 
     /// Sends everything to a new master.
