@@ -68,8 +68,6 @@ errors! {
     shutting_down = SHUTTING_DOWN -32011 "shutting_down";
     /// The new generation did not get ready; the old one stays.
     reload_failed = RELOAD_FAILED -32012 "reload_failed";
-    /// Not there in this version.
-    not_available = NOT_AVAILABLE -32013 "not_available";
     /// No such class, function or file.
     entry_not_found = ENTRY_NOT_FOUND -32014 "entry_not_found";
     /// No app or worker is meant by that.
