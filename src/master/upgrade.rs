@@ -137,7 +137,7 @@ impl Master {
             Stage::Beginning => format!("the new program did not begin to take over within {PREPARE:?}"),
             Stage::Prepared => {
                 format!(
-                    "for {CALM:?} workers were being reloaded or deleted, or the list of apps could not be written; try again later"
+                    "for {CALM:?} workers were being reloaded or deleted, the process file was being read, or the list of apps could not be written; try again later"
                 )
             }
             Stage::Ending(_) => return self.no_successor("the keeper does not answer"),
@@ -194,6 +194,7 @@ impl Master {
         self.upgrade.as_ref().is_some_and(|upgrade| matches!(upgrade.stage, Stage::Prepared))
             && !self.stopping()
             && self.apps_are_calm()
+            && self.pools.iter().all(|pool| !pool.outdated)
             && !self.journal_failed
     }
 

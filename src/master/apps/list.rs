@@ -41,6 +41,9 @@ pub struct SavedApp {
     pub app: serde_json::Value,
     /// Which of the environments.
     pub env: usize,
+    /// A process file has it.
+    #[serde(default)]
+    pub declared: bool,
 }
 
 /// A worker in the file.

@@ -1,18 +1,27 @@
 //! Pools that come, or change, while the daemon runs.
 
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::AsFd;
+
 use slog::{info, warn};
 
 use super::super::Master;
 use super::super::runs::{Asker, Form};
+use super::super::startup::{DEFINITIONS, definitions_file};
+use super::comparing::Others;
 use crate::pool::Pool;
 use crate::processfile;
+use crate::wire::control::ToKeeper;
 
 impl Master {
     /// Adds a pool, or gives one that is there another definition: its next generation is of that.
-    pub(super) fn define_pool(&mut self, definition: processfile::Pool) -> Result<(), String> {
+    pub(super) fn define_pool(&mut self, definition: processfile::Pool, others: Others) -> Result<(), String> {
         let name = definition.name.clone();
         self.apps.list.pools.retain(|pool| pool.name != name);
-        self.apps.list.pools.push(definition.clone());
+        if others != Others::GoIfDeclared {
+            self.apps.list.pools.push(definition.clone());
+        }
         self.apps.watching.stale = true;
         let Some(index) = self.pool_index(&name) else { return self.add_pool(definition) };
         let keys = definition.differs(&self.pools[index].definition);
@@ -23,10 +32,41 @@ impl Master {
         let pool = &mut self.pools[index];
         pool.admission.resize(definition.max_running, definition.max_queued);
         pool.definition = definition;
+        self.choose_default_pool();
         self.open_outlets(index).map_err(|e| format!("pool \"{name}\": opening its output: {e}"))?;
-        let nobody = Asker { connection: mio::Token(usize::MAX), form: Form::Silent };
-        self.reload(nobody, index);
+        if self.reloads.iter().any(|(pool, _, _)| *pool == index) || self.pools[index].loading().is_some() {
+            self.pools[index].outdated = true;
+        } else {
+            self.reload(Asker { connection: mio::Token(usize::MAX), form: Form::Silent }, index);
+        }
         Ok(())
+    }
+
+    /// A generation is ready, or will not be: was it one of a definition that has been replaced meanwhile?
+    pub(in super::super) fn load_anew_if_outdated(&mut self, index: usize) {
+        if std::mem::take(&mut self.pools[index].outdated) && !self.stopping() {
+            self.reload(Asker { connection: mio::Token(usize::MAX), form: Form::Silent }, index);
+        }
+    }
+
+    /// For the masters that follow: the pools of the process file, and those that it had when it was read before. Returns the
+    /// names of these.
+    pub(super) fn keep_definitions(&mut self, of_the_file: &HashSet<String>) -> io::Result<Vec<String>> {
+        let of_the_list: HashSet<&str> = self.apps.list.pools.iter().map(|pool| pool.name.as_str()).collect();
+        let mut left = Vec::new();
+        for pool in self.pools.iter_mut().filter(|pool| !of_the_list.contains(&*pool.definition.name)) {
+            if !of_the_file.contains(&pool.definition.name) {
+                pool.definition.default = false;
+                left.push(pool.definition.name.clone());
+            }
+        }
+        let kept = self.pools.iter().filter(|pool| !of_the_list.contains(&*pool.definition.name));
+        let all: Vec<serde_json::Value> = kept.map(|pool| pool.definition.to_json()).collect();
+        self.choose_default_pool();
+        let file = definitions_file(&all)?;
+        self.tell_keeper(&ToKeeper::Store(DEFINITIONS.into()), Some(file.as_fd()));
+        self.definitions = Some(file);
+        Ok(left)
     }
 
     fn add_pool(&mut self, definition: processfile::Pool) -> Result<(), String> {
