@@ -227,7 +227,8 @@ impl Ledger {
         if record.plan.lines > 0
             && !cut
             && !self.memory_lost(record.asked_at)
-            && status["stdout"] != record.plan.output(id).as_str() {
+            && status["stdout"] != record.plan.output(id).as_str()
+        {
             return wrong("its output is not what it printed");
         }
         Ok("ended as asked")

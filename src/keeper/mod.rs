@@ -114,6 +114,8 @@ struct Keeper<'a> {
     served: bool,
     short_lives: u32,
     restart_at: Option<u64>,
+    /// SIGHUP has come, and no master has said that it has done what is to be done then.
+    reload_due: bool,
     /// A master that has let go of us but still lives is killed at this time, ns monotonic.
     end_master_at: Option<u64>,
     /// Memory is given back then.
@@ -175,6 +177,7 @@ pub fn serve(options: &ServeOptions) -> Result<u8, KeeperError> {
         served: false,
         short_lives: 0,
         restart_at: None,
+        reload_due: false,
         end_master_at: None,
         calm_at: None,
         stop_by: None,
@@ -223,6 +226,7 @@ impl Keeper<'_> {
                 }
                 self.wake_master()?;
                 if reload {
+                    self.reload_due = true;
                     self.tell(&ToMaster::Reload);
                 }
                 if reopen {
@@ -296,6 +300,10 @@ impl Keeper<'_> {
             let _ = master.handle.send(SIGKILL);
         }
         self.master = Some(master);
+        // Once more and not again and again: it may be what a master dies of.
+        if std::mem::take(&mut self.reload_due) {
+            self.tell(&ToMaster::Reload);
+        }
         Ok(())
     }
 
@@ -366,6 +374,7 @@ impl Keeper<'_> {
                         self.store.put(name, fd);
                     }
                     (Some(ToKeeper::Strangers), _) => self.strangers = true,
+                    (Some(ToKeeper::Reloaded), _) => self.reload_due = false,
                     (Some(ToKeeper::Drop(name)), _) => self.store.remove(&name),
                     (Some(ToKeeper::Ready), _) => first |= !std::mem::replace(&mut self.served, true),
                     (Some(ToKeeper::Drained), _) => self.reaper.drained(),

@@ -28,6 +28,8 @@ pub enum ToKeeper {
     Abandon,
     /// Some of those who are looked after are not your children: later masters have to know.
     Strangers,
+    /// What was to be done because of [`ToMaster::Reload`] has been done, or cannot be.
+    Reloaded,
 }
 
 /// Keeper → master.
@@ -72,6 +74,7 @@ impl ToKeeper {
             ToKeeper::Commit => message(b'C', ""),
             ToKeeper::Abandon => message(b'A', ""),
             ToKeeper::Strangers => message(b'O', ""),
+            ToKeeper::Reloaded => message(b'H', ""),
         }
     }
 
@@ -90,6 +93,7 @@ impl ToKeeper {
             b'C' => ToKeeper::Commit,
             b'A' => ToKeeper::Abandon,
             b'O' => ToKeeper::Strangers,
+            b'H' => ToKeeper::Reloaded,
             _ => return None,
         })
     }
@@ -171,6 +175,7 @@ mod tests {
             ToKeeper::Commit,
             ToKeeper::Abandon,
             ToKeeper::Strangers,
+            ToKeeper::Reloaded,
         ] {
             assert_eq!(ToKeeper::decode(&m.encode()), Some(m));
         }

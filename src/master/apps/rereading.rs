@@ -26,6 +26,7 @@ use super::super::sources::Source;
 use super::comparing::Others;
 use crate::processfile::{self, App, Errors, Pool};
 use crate::wire::apps::Change;
+use crate::wire::control::ToKeeper;
 use crate::wire::request::Define;
 
 /// Faults that are told one by one. The log drops what comes faster than it can be written.
@@ -90,28 +91,29 @@ impl Counts {
 impl Master {
     /// Somebody has sent SIGHUP to the keeper.
     pub(in super::super) fn reread(&mut self) {
-        if self.stopping() {
-            return;
-        }
-        let Some(file) = self.options.file.clone() else {
-            let why = "this daemon was started without a process file; `preforkd apply FILE` has it take one";
-            return warn!(self.log, "SIGHUP: nothing is read again"; "why" => why);
-        };
-        if self.in_javascript {
-            let why = format!("it is in JavaScript, which the daemon does not run; `preforkd apply {}` does", file.display());
-            return warn!(self.log, "SIGHUP: the process file is not read again"; "why" => why);
-        }
-        if self.fostered {
-            let why = "the daemon is being taken over by another keeper; send it again then";
-            return warn!(self.log, "SIGHUP: the process file is not read again"; "why" => why);
-        }
         if let Some(rereading) = &mut self.apps.rereading {
             rereading.again = true;
-            return;
+        } else if let Err(why) = self.begin_rereading() {
+            warn!(self.log, "SIGHUP: the process file is not read again"; "why" => why);
+            self.tell_keeper(&ToKeeper::Reloaded, None);
         }
-        if let Err(e) = self.begin_reading(file) {
-            error!(self.log, "SIGHUP: the process file cannot be read again"; "error" => %e);
+    }
+
+    fn begin_rereading(&mut self) -> Result<(), String> {
+        if self.stopping() {
+            return Err("the daemon is shutting down".into());
         }
+        let Some(file) = self.options.file.clone() else {
+            return Err("this daemon was started without one; `preforkd apply FILE` has it take one".into());
+        };
+        if self.in_javascript {
+            let apply = format!("`preforkd apply {}` does", file.display());
+            return Err(format!("it is in JavaScript, which the daemon itself does not run; {apply}"));
+        }
+        if self.fostered {
+            return Err("another keeper is taking over; send the signal to that one".into());
+        }
+        self.begin_reading(file).map_err(|e| format!("a thread that reads it: {e}"))
     }
 
     fn begin_reading(&mut self, file: PathBuf) -> io::Result<()> {
@@ -159,8 +161,16 @@ impl Master {
         if let Some(counts) = counts {
             let version = self.apps.list.version();
             self.apps.rereading = Some(Rereading { stage: Stage::Saving { version, counts }, again });
-        } else if again {
-            self.reread();
+        } else {
+            self.reread_over(again);
+        }
+    }
+
+    /// All has been said about it. `again`: it has been asked for once more meanwhile.
+    fn reread_over(&mut self, again: bool) {
+        match again {
+            true => self.reread(),
+            false => self.tell_keeper(&ToKeeper::Reloaded, None),
         }
     }
 
@@ -233,9 +243,7 @@ impl Master {
         let Counts { added, changed, unchanged, removed } = counts;
         info!(self.log, "SIGHUP: the process file has been read again"; "file" => self.process_file(), "added" => added, "changed" => changed, "unchanged" => unchanged, "removed" => removed);
         self.apps.rereading = None;
-        if again {
-            self.reread();
-        }
+        self.reread_over(again);
     }
 
     fn process_file(&self) -> String {
