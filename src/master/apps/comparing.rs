@@ -8,6 +8,12 @@ use crate::wire::apps::Change;
 use crate::wire::request::Define;
 use crate::wire::rpc::RpcError;
 
+/// The change of what is not there yet.
+pub(super) const ADDED: &str = "added";
+/// The change of what has another definition now.
+pub(super) const CHANGED: &str = "changed";
+/// The change of what is as it was.
+pub(super) const UNCHANGED: &str = "unchanged";
 /// The change of an app that goes.
 pub(super) const REMOVED: &str = "removed";
 
@@ -85,9 +91,9 @@ impl Master {
             name: name.to_owned(),
             kind: kind.to_owned(),
             change: match &keys {
-                None => "added",
-                Some(keys) if keys.is_empty() => "unchanged",
-                Some(_) => "changed",
+                None => ADDED,
+                Some(keys) if keys.is_empty() => UNCHANGED,
+                Some(_) => CHANGED,
             }
             .to_owned(),
             keys: keys.unwrap_or_default(),

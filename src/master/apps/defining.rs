@@ -1,13 +1,13 @@
 //! Apps that come, change and go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
 use slog::{error, info};
 
 use super::super::Master;
 use super::super::runs::Asker;
-use super::comparing::{Definitions, Others, REMOVED};
+use super::comparing::{Definitions, Others, REMOVED, UNCHANGED};
 use super::{Entry, Environment, Until, Worker};
 use crate::processfile::{self, App, Program};
 use crate::sys::clock::wall_ns;
@@ -54,9 +54,18 @@ impl Master {
         for pool in pools {
             self.define_pool(pool, others)?;
         }
+        let going: HashSet<Rc<str>> =
+            self.apps.workers.values().filter(|w| w.doomed).map(|w| Rc::clone(&w.app)).collect();
+        let same: HashSet<&str> = match others {
+            Others::Stay => HashSet::new(),
+            _ => changes.iter().filter(|c| c.change == UNCHANGED).map(|c| &*c.name).collect(),
+        };
         for app in apps {
             let name = app.name.clone();
-            self.define_app(app, env, update_env, others == Others::Stay);
+            // Most of a large file is as it was, and a look for its workers is one at all workers.
+            if update_env || !same.contains(&*name) || going.contains(&*name) {
+                self.define_app(app, env, update_env, others == Others::Stay);
+            }
             if others != Others::Stay {
                 self.declared(&name);
             }

@@ -19,6 +19,11 @@ impl Master {
     pub(super) fn define_pool(&mut self, definition: processfile::Pool, others: Others) -> Result<(), String> {
         let name = definition.name.clone();
         self.apps.list.pools.retain(|pool| pool.name != name);
+        if definition.default {
+            // Of two that say so the younger is; both together would be refused by whoever reads the list.
+            self.apps.list.pools.iter_mut().for_each(|pool| pool.default = false);
+            self.pools.iter_mut().filter(|p| p.definition.name != name).for_each(|p| p.definition.default = false);
+        }
         if others != Others::GoIfDeclared {
             self.apps.list.pools.push(definition.clone());
         }
@@ -33,6 +38,9 @@ impl Master {
         pool.admission.resize(definition.max_running, definition.max_queued);
         pool.definition = definition;
         self.choose_default_pool();
+        if keys == ["default"] {
+            return Ok(());
+        }
         self.open_outlets(index).map_err(|e| format!("pool \"{name}\": opening its output: {e}"))?;
         if self.reloads.iter().any(|(pool, _, _)| *pool == index) || self.pools[index].loading().is_some() {
             self.pools[index].outdated = true;
@@ -49,19 +57,22 @@ impl Master {
         }
     }
 
-    /// For the masters that follow: the pools of the process file, and those that it had when it was read before. Returns the
-    /// names of these.
-    pub(super) fn keep_definitions(&mut self, of_the_file: &HashSet<String>) -> io::Result<Vec<String>> {
+    /// For the masters that follow: the pools of the process file, and those that it had when it was read before. These stay,
+    /// and what they are called is returned; none of them is the default any more. `default`: what is, by the file alone.
+    pub(super) fn keep_definitions(
+        &mut self,
+        of_the_file: &HashSet<String>,
+        default: Option<&str>,
+    ) -> io::Result<Vec<String>> {
         let of_the_list: HashSet<&str> = self.apps.list.pools.iter().map(|pool| pool.name.as_str()).collect();
-        let mut left = Vec::new();
-        for pool in self.pools.iter_mut().filter(|pool| !of_the_list.contains(&*pool.definition.name)) {
-            if !of_the_file.contains(&pool.definition.name) {
-                pool.definition.default = false;
-                left.push(pool.definition.name.clone());
-            }
+        let definitions = self.pools.iter_mut().map(|pool| &mut pool.definition);
+        let mut kept: Vec<_> = definitions.filter(|pool| !of_the_list.contains(&*pool.name)).collect();
+        let left: Vec<String> =
+            kept.iter().filter(|pool| !of_the_file.contains(&pool.name)).map(|pool| pool.name.clone()).collect();
+        if !left.is_empty() {
+            kept.iter_mut().for_each(|pool| pool.default = default == Some(&pool.name));
         }
-        let kept = self.pools.iter().filter(|pool| !of_the_list.contains(&*pool.definition.name));
-        let all: Vec<serde_json::Value> = kept.map(|pool| pool.definition.to_json()).collect();
+        let all: Vec<serde_json::Value> = kept.iter().map(|pool| pool.to_json()).collect();
         self.choose_default_pool();
         let file = definitions_file(&all)?;
         self.tell_keeper(&ToKeeper::Store(DEFINITIONS.into()), Some(file.as_fd()));

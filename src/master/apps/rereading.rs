@@ -23,7 +23,7 @@ use slog::{error, info, warn};
 
 use super::super::Master;
 use super::super::sources::Source;
-use super::comparing::Others;
+use super::comparing::{ADDED, CHANGED, Others, UNCHANGED};
 use crate::processfile::{self, App, Errors, Pool};
 use crate::wire::apps::Change;
 use crate::wire::control::ToKeeper;
@@ -78,9 +78,9 @@ impl Counts {
         let mut counts = Counts::default();
         for change in changes {
             *match &*change.change {
-                "added" => &mut counts.added,
-                "changed" => &mut counts.changed,
-                "unchanged" => &mut counts.unchanged,
+                ADDED => &mut counts.added,
+                CHANGED => &mut counts.changed,
+                UNCHANGED => &mut counts.unchanged,
                 _ => &mut counts.removed,
             } += 1;
         }
@@ -214,9 +214,10 @@ impl Master {
             }
         };
         let pools: HashSet<String> = definitions.pools.iter().map(|pool| pool.name.clone()).collect();
+        let default = processfile::default_pool(&definitions.pools).map(|pool| pool.name.clone());
         let env = self.own_environment();
         let taken = self.take_definitions(definitions, &env, false, Others::GoIfDeclared);
-        match self.keep_definitions(&pools) {
+        match self.keep_definitions(&pools, default.as_deref()) {
             Ok(left) if left.is_empty() => {}
             Ok(left) => {
                 warn!(self.log, "SIGHUP: pools that are not in the process file any more stay until the daemon is started anew"; "pools" => left.join(", "));

@@ -163,9 +163,33 @@ fn a_changed_pool_has_a_new_generation_an_added_one_is_there_and_a_removed_one_s
     let environ = std::fs::read(format!("/proc/{zygote}/environ")).unwrap();
     assert!(environ.split(|byte| *byte == 0).any(|pair| pair == b"NEW=1"), "the next master's zygote has the new one");
     assert_eq!(daemon.client().run("exit", json!({"code": 4}))["pool"], "c");
+    // The only one is the default without saying so, whoever is left beside it.
+    reread(&daemon, &json!({"pools": [fixture("a", json!({"env": {"NEW": "1"}}))]}));
+    assert_eq!(daemon.client().run("exit", json!({"code": 5}))["pool"], "a");
+    kill(&daemon, daemon.master());
+    assert_eq!(daemon.client().run("exit", json!({"code": 5}))["pool"], "a");
     let text = std::fs::read_to_string(daemon.path().join("app.json")).unwrap();
     let again = daemon.crash().serving("app.json", &text).start();
-    assert_eq!(pools(&again), ["a", "c"]);
+    assert_eq!(pools(&again), ["a"]);
+}
+
+#[test]
+fn pools_that_came_by_apply_stay_beside_those_of_the_file_and_of_two_defaults_the_younger_is() {
+    let daemon = Setup::empty().pool(fixture("a", json!({"default": true})), json!({})).start();
+    let apply = |name: &str| json!({"pools": [fixture(name, json!({"default": true}))], "folder": daemon.path()});
+    let default = |daemon: &Daemon| daemon.client().run("exit", json!({"code": 3}))["pool"].clone();
+    for name in ["one", "two"] {
+        daemon.client().ok("apps.apply", apply(name));
+        eventually("the new pool", || (daemon.client().pool(name)["state"] == "ready").then_some(()));
+        assert_eq!(default(&daemon), name);
+    }
+    let zygote = daemon.client().pool("one")["zygote_pid"].clone();
+    let said = reread(&daemon, &json!({"pools": [fixture("a", json!({"default": true})), fixture("two", json!({}))]}));
+    assert_eq!((default(&daemon), said.contains("zygote started")), (json!("a"), false), "{said}");
+    assert_eq!(daemon.client().pool("one")["zygote_pid"], zygote);
+    kill(&daemon, daemon.master());
+    assert_eq!(default(&daemon), "a");
+    assert_eq!(daemon.client().ok("pools", json!({}))["pools"].as_array().unwrap().len(), 3);
 }
 
 #[test]
