@@ -42,7 +42,9 @@ impl Master {
             ToMaster::Reload => self.reread(),
             ToMaster::Reopen => drop(self.reopen_logs()),
             ToMaster::Upgrade => self.upgrade_by_signal(),
+            ToMaster::NoSuccessor(why) if self.replacing.is_some() => self.keeper_stays(&why),
             ToMaster::NoSuccessor(why) => self.no_successor(&why),
+            ToMaster::Keeper(versions) => self.keeper_replaced(&versions),
             ToMaster::Stored(_) | ToMaster::Begin(_) | ToMaster::Go | ToMaster::Leave => {}
         }
     }

@@ -24,6 +24,7 @@ mod lost;
 mod orphaned;
 mod record;
 mod recovery;
+mod replacing;
 mod replies;
 mod runs;
 mod sources;
@@ -151,6 +152,8 @@ struct Master {
     wrong_tokens: VecDeque<Asker>,
     keep_timer: Option<timers::Key>,
     upgrade: Option<upgrade::Upgrade>,
+    /// Another keeper is wanted.
+    replacing: Option<replacing::Replacing>,
     phase: Option<Phase>,
     askers: u64,
     journal_failed: bool,
@@ -341,6 +344,7 @@ impl Master {
             Timer::List => self.write_list_again(),
             Timer::Watch(number) => self.watch_over(number),
             Timer::Upgrade => self.upgrade_late(),
+            Timer::Replace => self.keeper_stays("the keeper does not answer"),
             Timer::AskHow { slot, seq, since } => self.ask_how(slot, seq, since),
             // Only to wake us: starts are looked at in each turn.
             Timer::Workers => {}

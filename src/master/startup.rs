@@ -290,6 +290,7 @@ impl Master {
             wrong_tokens: Default::default(),
             keep_timer: None,
             upgrade: None,
+            replacing: None,
             phase: None,
             askers: 0,
             journal_failed: false,

@@ -81,7 +81,7 @@ impl Master {
         if self.stopping() {
             return Err((asker, RpcError::shutting_down("the daemon is shutting down")));
         }
-        if self.upgrade.is_some() {
+        if self.upgrade.is_some() || self.replacing.is_some() {
             return Err((asker, RpcError::upgrade_failed("another upgrade is under way")));
         }
         let failed = |e: io::Error| RpcError::upgrade_failed(format!("the upgrade cannot begin: {e}"));
@@ -320,7 +320,7 @@ fn channel() -> io::Result<(Channel, std::os::fd::OwnedFd, File)> {
 }
 
 /// The program that has the name now that ours had when we were started.
-fn own_program() -> io::Result<String> {
+pub(super) fn own_program() -> io::Result<String> {
     let path = std::env::current_exe()?.into_os_string().into_string();
     let path = path.map_err(|path| io::Error::other(format!("{} is not UTF-8", path.display())))?;
     // proc(5): what /proc/self/exe says of a file that has been replaced.
@@ -339,7 +339,7 @@ fn checked(asked_at: u64) -> Upgraded {
 }
 
 /// The end of what a program has written.
-fn tail(file: &File) -> String {
+pub(super) fn tail(file: &File) -> String {
     let len = file.metadata().map_or(0, |m| m.len());
     let from = len.saturating_sub(STDERR as u64);
     let mut bytes = vec![0; (len - from) as usize];

@@ -304,12 +304,11 @@ impl Master {
     /// worker is being replaced, deleted or forked, the process file is not being read, and the list is on the disk.
     pub(super) fn apps_are_calm(&self) -> bool {
         let list = &self.apps.list;
-        let settled = |w: &Box<Worker>| !w.doomed && w.successor.is_none();
         self.apps.rollouts.is_empty()
             && self.apps.rereading.is_none()
             && !list.dirty
             && list.saved() >= list.version()
-            && self.apps.workers.values().all(settled)
+            && self.apps.workers.values().all(|w| !w.doomed && w.successor.is_none())
             && self.runs.alive().all(|(_, live)| live.worker.is_none() || live.process.is_some())
     }
 
