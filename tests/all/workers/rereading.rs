@@ -230,6 +230,9 @@ fn a_killed_master_an_upgrade_and_the_next_daemon_have_the_new_definitions() {
     all(&daemon, &["mine", "same"]);
     daemon.client().ok("upgrade", json!({"binary": preforkd()}));
     assert_eq!(pid(&daemon.client().worker("same", 0)), same);
+    daemon.client().ok("upgrade", json!({"binary": preforkd(), "keeper": true}));
+    hangup(&daemon, READ);
+    assert_eq!(pid(&daemon.client().worker("same", 0)), same);
     let text = std::fs::read_to_string(daemon.path().join("app.json")).unwrap();
     let daemon = daemon.crash().serving("app.json", &text).start();
     all(&daemon, &["mine", "same"]);
