@@ -270,6 +270,14 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_before_it_was_known_whose_an_app_is_is_read() {
+        let text = r#"{"version": 1, "next_id": 3, "environments": [{}], "pools": [], "workers": [],
+                       "apps": [{"app": {"name": "web"}, "env": 0}]}"#;
+        let saved: Saved = serde_json::from_str(text).unwrap();
+        assert!(!saved.apps[0].declared, "it stays, for it may have come by `start`");
+    }
+
+    #[test]
     fn a_list_that_cannot_be_written_says_so() {
         let tmp = tempfile::tempdir().unwrap();
         let mut list = List::new(tmp.path().join("gone/apps.json")).unwrap();

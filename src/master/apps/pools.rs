@@ -20,9 +20,7 @@ impl Master {
         let name = definition.name.clone();
         self.apps.list.pools.retain(|pool| pool.name != name);
         if definition.default {
-            // Of two that say so the younger is; both together would be refused by whoever reads the list.
-            self.apps.list.pools.iter_mut().for_each(|pool| pool.default = false);
-            self.pools.iter_mut().filter(|p| p.definition.name != name).for_each(|p| p.definition.default = false);
+            self.make_way_for_default(&name)?;
         }
         if others != Others::GoIfDeclared {
             self.apps.list.pools.push(definition.clone());
@@ -57,8 +55,22 @@ impl Master {
         }
     }
 
-    /// For the masters that follow: the pools of the process file, and those that it had when it was read before. These stay,
-    /// and what they are called is returned; none of them is the default any more. `default`: what is, by the file alone.
+    /// Of two pools that say so the younger is the default; both together would be refused by whoever reads the list.
+    fn make_way_for_default(&mut self, name: &str) -> Result<(), String> {
+        self.apps.list.pools.iter_mut().for_each(|pool| pool.default = false);
+        let definitions = self.pools.iter_mut().map(|pool| &mut pool.definition);
+        let mut any = false;
+        for pool in definitions.filter(|pool| pool.name != name) {
+            any |= std::mem::take(&mut pool.default);
+        }
+        match any {
+            true => self.store_definitions().map_err(|e| format!("pool \"{name}\": keeping what is the default: {e}")),
+            false => Ok(()),
+        }
+    }
+
+    /// The process file has been read again, and has these pools; `default` is what is, by the file alone. Those that it had
+    /// before stay, and what they are called is returned; none of them is the default any more.
     pub(super) fn keep_definitions(
         &mut self,
         of_the_file: &HashSet<String>,
@@ -72,12 +84,19 @@ impl Master {
         if !left.is_empty() {
             kept.iter_mut().for_each(|pool| pool.default = default == Some(&pool.name));
         }
-        let all: Vec<serde_json::Value> = kept.iter().map(|pool| pool.to_json()).collect();
         self.choose_default_pool();
-        let file = definitions_file(&all)?;
+        self.store_definitions().map(|()| left)
+    }
+
+    /// What the process file has, for the masters that follow. Other pools are in the list.
+    fn store_definitions(&mut self) -> io::Result<()> {
+        let of_the_list: HashSet<&str> = self.apps.list.pools.iter().map(|pool| pool.name.as_str()).collect();
+        let definitions = self.pools.iter().map(|pool| &pool.definition);
+        let kept = definitions.filter(|pool| !of_the_list.contains(&*pool.name));
+        let file = definitions_file(&kept.map(processfile::Pool::to_json).collect::<Vec<_>>())?;
         self.tell_keeper(&ToKeeper::Store(DEFINITIONS.into()), Some(file.as_fd()));
         self.definitions = Some(file);
-        Ok(left)
+        Ok(())
     }
 
     fn add_pool(&mut self, definition: processfile::Pool) -> Result<(), String> {

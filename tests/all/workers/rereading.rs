@@ -183,7 +183,9 @@ fn pools_that_came_by_apply_stay_beside_those_of_the_file_and_of_two_defaults_th
         eventually("the new pool", || (daemon.client().pool(name)["state"] == "ready").then_some(()));
         assert_eq!(default(&daemon), name);
     }
-    let zygote = daemon.client().pool("one")["zygote_pid"].clone();
+    kill(&daemon, daemon.master());
+    assert_eq!(default(&daemon), "two");
+    let zygote = eventually("it is loaded again", || daemon.client().pool("one")["zygote_pid"].as_u64());
     let said = reread(&daemon, &json!({"pools": [fixture("a", json!({"default": true})), fixture("two", json!({}))]}));
     assert_eq!((default(&daemon), said.contains("zygote started")), (json!("a"), false), "{said}");
     assert_eq!(daemon.client().pool("one")["zygote_pid"], zygote);
@@ -264,6 +266,24 @@ fn hangups_in_a_row_end_with_the_latest_file_also_beside_killed_masters_and_upgr
         let command = std::fs::read(format!("/proc/{}/cmdline", worker["pid"].as_u64()?)).ok()?;
         (command == wanted.as_bytes()).then_some(())
     });
+}
+
+#[test]
+fn a_hangup_that_a_master_has_not_seen_when_it_is_killed_is_the_next_one_s() {
+    let daemon = Setup::empty().worker(sleeper("same", 1000)).start();
+    let same = pid(&reaches(&daemon, "same", 0, "running"));
+    let master = daemon.master();
+    processes::send(master, Signal::SIGSTOP);
+    write(&daemon, &json!({"apps": [sleeper("same", 1000), sleeper("new", 1000)]}));
+    processes::send(daemon.pid(), Signal::SIGHUP);
+    kill(&daemon, master);
+    eventually("it is read", || daemon.log().contains(READ).then_some(()));
+    reaches(&daemon, "new", 0, "running");
+    assert_eq!(pid(&daemon.client().worker("same", 0)), same);
+    // What has been done is not done again.
+    kill(&daemon, daemon.master());
+    reaches(&daemon, "new", 0, "running");
+    assert_eq!(daemon.log().matches(READ).count(), 1);
 }
 
 #[test]
