@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::{pid, reaches};
+use super::{pid, reaches, read};
 use crate::faults::masters::kill;
 use crate::house::{Client, Daemon, Setup, eventually, native, preforkd, processes};
 
@@ -159,7 +159,7 @@ fn a_changed_pool_has_a_new_generation_an_added_one_is_there_and_a_removed_one_s
         pools["pools"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(pools(&daemon), ["a", "b", "c"]);
-    let zygote = daemon.client().pool("a")["zygote_pid"].as_u64().unwrap();
+    let zygote = eventually("it is loaded again", || daemon.client().pool("a")["zygote_pid"].as_u64());
     let environ = std::fs::read(format!("/proc/{zygote}/environ")).unwrap();
     assert!(environ.split(|byte| *byte == 0).any(|pair| pair == b"NEW=1"), "the next master's zygote has the new one");
     assert_eq!(daemon.client().run("exit", json!({"code": 4}))["pool"], "c");
@@ -272,6 +272,7 @@ fn hangups_in_a_row_end_with_the_latest_file_also_beside_killed_masters_and_upgr
 fn a_hangup_that_a_master_has_not_seen_when_it_is_killed_is_the_next_one_s() {
     let daemon = Setup::empty().worker(sleeper("same", 1000)).start();
     let same = pid(&reaches(&daemon, "same", 0, "running"));
+    eventually("the list is on the disk", || read(&daemon, "dir/apps.json").contains("same").then_some(()));
     let master = daemon.master();
     processes::send(master, Signal::SIGSTOP);
     write(&daemon, &json!({"apps": [sleeper("same", 1000), sleeper("new", 1000)]}));
