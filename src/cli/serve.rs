@@ -20,6 +20,8 @@ Examples:
   preforkd serve app.json --listen 0.0.0.0:31337 --token-file /etc/preforkd/tokens
 
 SIGTERM, SIGINT and `preforkd shutdown` end it: runs are given time, then TERM, then KILL.
+SIGHUP reads the process file again: only what differs is touched, a faulty file changes nothing.
+SIGUSR1 opens log files anew, SIGUSR2 upgrades to the program that is there now.
 An address that is not loopback needs a token file.";
 
 /// Run the daemon in the foreground

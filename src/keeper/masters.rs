@@ -37,6 +37,10 @@ impl Keeper<'_> {
             let _ = master.handle.send(SIGKILL);
         }
         self.master = Some(master);
+        // Once more and not again and again: it may be what a master dies of.
+        if std::mem::take(&mut self.reload_due) {
+            self.tell(&ToMaster::Reload);
+        }
         Ok(())
     }
 
@@ -115,6 +119,7 @@ impl Keeper<'_> {
                         self.store.put(name, fd);
                     }
                     (Some(ToKeeper::Strangers), _) => self.strangers = true,
+                    (Some(ToKeeper::Reloaded), _) => self.reload_due = false,
                     (Some(ToKeeper::Drop(name)), _) => self.store.remove(&name),
                     (Some(ToKeeper::Ready), _) => first |= !std::mem::replace(&mut self.served, true),
                     (Some(ToKeeper::Drained), _) => self.reaper.drained(),

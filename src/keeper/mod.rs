@@ -114,6 +114,8 @@ struct Keeper<'a> {
     served: bool,
     short_lives: u32,
     restart_at: Option<u64>,
+    /// SIGHUP has come, and no master has said that it has done what is to be done then.
+    reload_due: bool,
     /// A master that has let go of us but still lives is killed at this time, ns monotonic.
     end_master_at: Option<u64>,
     /// Memory is given back then.
@@ -199,6 +201,7 @@ impl<'a> Keeper<'a> {
             served: false,
             short_lives: 0,
             restart_at: None,
+            reload_due: false,
             end_master_at: None,
             calm_at: None,
             stop_by: None,
@@ -240,6 +243,7 @@ impl Keeper<'_> {
                 }
                 self.wake_master()?;
                 if reload {
+                    self.reload_due = true;
                     self.tell(&ToMaster::Reload);
                 }
                 if reopen {

@@ -55,6 +55,7 @@ struct Left {
     binary: Option<String>,
     strangers: bool,
     short_lives: u32,
+    reload_due: bool,
 }
 
 /// Who is asked whether it could take our place, or is about to.
@@ -123,6 +124,7 @@ impl<'a> Keeper<'a> {
         keeper.master = Some(Master { pid, handle, control, started_at, quit: None, fostered });
         keeper.binary = left.binary.map(OsString::from);
         (keeper.strangers, keeper.short_lives, keeper.served) = (left.strangers, left.short_lives, true);
+        keeper.reload_due = left.reload_due;
         // Whoever has died meanwhile.
         keeper.reaper.sweep_at = Some(0);
         keeper.tell(&ToMaster::Keeper(format!("{} {}", left.version, env!("CARGO_PKG_VERSION"))));
@@ -224,6 +226,7 @@ impl<'a> Keeper<'a> {
             binary: binary.map(str::to_owned),
             strangers: self.strangers,
             short_lives: self.short_lives,
+            reload_due: self.reload_due,
         };
         memfd::sealed("preforkd-keeper", &serde_json::to_vec(&left)?)
     }

@@ -100,8 +100,10 @@ struct Master {
     fostered: bool,
     /// Of the directory. Held for as long as we live: a second daemon must not start beside a master whose keeper has gone.
     lock: OwnedFd,
-    /// The process file's pools, as they were when the daemon began.
+    /// The process file's pools, as they were when it was read last.
     definitions: Option<OwnedFd>,
+    /// The process file is in JavaScript, which no master evaluates.
+    in_javascript: bool,
     wake: EventFd,
     listeners: Vec<listeners::Listener>,
     gate: gate::Gate,
@@ -233,6 +235,7 @@ impl Master {
                     }
                     Some(Source::Capture(_)) => self.read_capture(token),
                     Some(Source::List) => self.list_saved(),
+                    Some(Source::ProcessFile) => self.process_file_read(),
                     Some(Source::Notify) => self.apps.notify_due = true,
                     Some(Source::Node(_)) => self.node_says(token),
                     Some(Source::Probe(_)) => self.probe_event(token),

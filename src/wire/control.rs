@@ -32,6 +32,8 @@ pub enum ToKeeper {
     CheckKeeper(String),
     /// Some of those who are looked after are not your children: later masters have to know.
     Strangers,
+    /// What was to be done because of [`ToMaster::Reload`] has been done, or cannot be.
+    Reloaded,
 }
 
 /// Keeper → master.
@@ -78,6 +80,7 @@ impl ToKeeper {
             ToKeeper::Commit => message(b'C', ""),
             ToKeeper::Abandon => message(b'A', ""),
             ToKeeper::Strangers => message(b'O', ""),
+            ToKeeper::Reloaded => message(b'H', ""),
             ToKeeper::Replace(path) => message(b'P', path),
             ToKeeper::CheckKeeper(path) => message(b'K', path),
         }
@@ -98,6 +101,7 @@ impl ToKeeper {
             b'C' => ToKeeper::Commit,
             b'A' => ToKeeper::Abandon,
             b'O' => ToKeeper::Strangers,
+            b'H' => ToKeeper::Reloaded,
             b'P' => ToKeeper::Replace(text(rest)?),
             b'K' => ToKeeper::CheckKeeper(text(rest)?),
             _ => return None,
@@ -185,6 +189,7 @@ mod tests {
             ToKeeper::Commit,
             ToKeeper::Abandon,
             ToKeeper::Strangers,
+            ToKeeper::Reloaded,
         ] {
             assert_eq!(ToKeeper::decode(&m.encode()), Some(m));
         }
