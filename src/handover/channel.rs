@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::envelope::{self, DecodeError};
 use super::state::State;
-use crate::sys::{memfd, seqpacket};
+use crate::sys::{fault, memfd, seqpacket};
 use crate::wire::cut;
 
 /// The largest state, in bytes.
@@ -66,6 +66,7 @@ impl Channel {
         let file = memfd::sealed("preforkd-state", state)?;
         let count = (fds.len() as u32).to_le_bytes();
         seqpacket::send(self.as_fd(), &[IoSlice::new(b"S"), IoSlice::new(&count)], &[file.as_fd()], true)?;
+        fault::point("old-half-given");
         for some in fds.chunks(seqpacket::MAX_FDS) {
             seqpacket::send(self.as_fd(), &[IoSlice::new(b"F")], some, true)?;
         }
@@ -87,6 +88,7 @@ impl Channel {
         if count > FDS_MAX {
             return Err(wrong("too many descriptors were announced").into());
         }
+        fault::point("new-half-taken");
         let mut fds = Vec::new();
         while fds.len() < count as usize {
             let (len, extra) = seqpacket::receive(self.as_fd(), &mut buffer)?;

@@ -74,6 +74,8 @@ impl Keeper<'_> {
         let Some(old) = self.master.replace(successor.master) else { return Ok(()) };
         self.binary = Some(successor.binary);
         self.short_lives = 0;
+        // If the old one was killed right after its last word, that was about it.
+        self.end_master_at = None;
         self.tell(&ToMaster::Go);
         if let Some(control) = &old.control {
             // It may have gone, which is what it is told to do.

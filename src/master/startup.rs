@@ -25,7 +25,7 @@ use crate::settings::ServeOptions;
 use crate::sys::clock::monotonic_ns;
 use crate::sys::eventfd::EventFd;
 use crate::sys::seqpacket::{self, Batch};
-use crate::sys::{memfd, process, signals};
+use crate::sys::{fault, memfd, process, signals};
 use crate::table::{RingReader, Table};
 use crate::wire::channel::MESSAGE_MAX;
 use crate::wire::control::{self, ToKeeper, ToMaster};
@@ -118,13 +118,17 @@ fn succeed(keeper: &OwnedFd, options: &ServeOptions) -> Result<(Kept, Handed), M
     let channel =
         Channel::inherited(process::inherited(control::HANDOVER_FD).map_err(system("hearing from the master"))?);
     let stderr = process::inherited(control::STDERR_FD).map_err(system("taking the daemon's stderr"))?;
+    fault::point("new-begun");
     let taken = (|| {
         // What could be wrong with us is found before anybody waits.
         Gate::new(options.token_file.as_deref())?;
         drop(Table::open(&options.dirs.table(), false).map_err(system("opening the shared table"))?);
         channel.say(&Said::Prepared).map_err(system("speaking to the master"))?;
+        fault::point("new-prepared");
         let kept = kept(keeper).map_err(system("hearing from the keeper"))?;
+        fault::point("new-kept");
         let (state, fds) = channel.take()?;
+        fault::point("new-given");
         Ok((kept, Handed::new(state, fds)))
     })();
     let taken = match taken {
@@ -137,8 +141,10 @@ fn succeed(keeper: &OwnedFd, options: &ServeOptions) -> Result<(Kept, Handed), M
         }
     };
     channel.say(&Said::Taken).map_err(system("speaking to the master"))?;
+    fault::point("new-taken");
     let mut buffer = [0; control::MAX];
     while !matches!(hear(keeper, &mut buffer).map_err(system("hearing from the keeper"))?.0, Some(ToMaster::Go)) {}
+    fault::point("new-go");
     // From here on what we say is the daemon's to say. What has been said so far is not lost either.
     let said = io::stderr().as_fd().try_clone_to_owned().map_err(system("copying stderr"))?;
     process::move_to(stderr, 2).map_err(system("taking the daemon's stderr"))?;
@@ -327,9 +333,12 @@ impl Master {
             );
             info!(master.log, "listening"; "address" => listener.address());
         }
+        fault::point("new-recovered");
         master.tell_keeper(&ToKeeper::Ready, None);
+        fault::point("new-ready");
         if successor {
             master.upgraded();
+            fault::point("new-answered");
         }
         master.calm_soon();
         Ok((master, guard))

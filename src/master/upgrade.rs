@@ -20,7 +20,7 @@ use super::timers::{Key, Timer};
 use crate::handover::{self, Channel, Said};
 use crate::sys::clock::monotonic_ns;
 use crate::sys::pidfd::PidFd;
-use crate::sys::{memfd, poll, process, seqpacket};
+use crate::sys::{fault, memfd, poll, process, seqpacket};
 use crate::wire::control::{self, ToKeeper, ToMaster};
 use crate::wire::info::Upgraded;
 use crate::wire::rpc::RpcError;
@@ -108,6 +108,7 @@ impl Master {
             self.sources.remove(token);
             return Err((asker, failed(e)));
         }
+        fault::point("old-asked");
         info!(self.log, "looking for a successor"; "program" => &binary, "only_check" => check);
         let timer = self.timers.after(PREPARE, Timer::Upgrade);
         let (asked_at, stage) = (monotonic_ns(), Stage::Beginning);
@@ -121,6 +122,7 @@ impl Master {
             let Some(upgrade) = &mut self.upgrade else { return };
             match upgrade.channel.heard() {
                 Ok(Said::Prepared) if matches!(upgrade.stage, Stage::Beginning) => {
+                    fault::point("old-prepared");
                     upgrade.stage = Stage::Prepared;
                     self.timers.cancel(Some(upgrade.timer));
                     upgrade.timer = self.timers.after(CALM, Timer::Upgrade);
@@ -246,12 +248,14 @@ impl Master {
     fn give_everything(&mut self, later: &mut Vec<ToMaster>) -> Result<bool, String> {
         let frozen = Instant::now();
         self.tell_keeper(&ToKeeper::Frozen, None);
+        fault::point("old-frozen");
         {
             let Some(upgrade) = &self.upgrade else { return Ok(false) };
             let (state, fds) = self.everything(upgrade);
             let state = handover::encode(&state)?;
             upgrade.channel.give(&state, &fds).map_err(|e| format!("handing over the state: {e}"))?;
         }
+        fault::point("old-given");
         let by = frozen + TAKE;
         loop {
             let Some(upgrade) = &self.upgrade else { return Ok(false) };
@@ -273,10 +277,13 @@ impl Master {
             self.end_upgrade(Ok(()));
             return Ok(false);
         }
+        fault::point("old-taken");
         self.tell_keeper(&ToKeeper::Commit, None);
+        fault::point("old-committed");
         loop {
             // From here on the keeper decides, and it always answers: it may have made the other one the master already.
             if self.hear_keeper(later)? {
+                fault::point("old-leaving");
                 info!(self.log, "a successor serves; leaving"; "ms" => frozen.elapsed().as_millis() as u64);
                 return Ok(true);
             }

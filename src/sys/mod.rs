@@ -11,6 +11,7 @@ pub mod clock;
 pub mod clone;
 pub mod eventfd;
 pub mod exec;
+pub mod fault;
 pub mod files;
 pub mod listen;
 pub mod logfile;

@@ -13,6 +13,7 @@ mod limits;
 pub mod masters;
 mod pids;
 mod replacing;
+mod steps;
 mod trees;
 mod upgrades;
 mod zygotes;
