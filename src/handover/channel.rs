@@ -63,7 +63,10 @@ impl Channel {
 
     /// Old master: hands over. Waits for room where there is none.
     pub fn give(&self, state: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let file = memfd::sealed("preforkd-state", state)?;
+        let file = memfd::sealed("preforkd-state", state).map_err(|e| {
+            let what = format!("its {} bytes cannot be written to a file in memory: {e}", state.len());
+            io::Error::new(e.kind(), what)
+        })?;
         let count = (fds.len() as u32).to_le_bytes();
         seqpacket::send(self.as_fd(), &[IoSlice::new(b"S"), IoSlice::new(&count)], &[file.as_fd()], true)?;
         fault::point("old-half-given");

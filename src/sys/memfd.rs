@@ -11,7 +11,10 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 /// A memfd that holds `bytes` and that nobody can change any more.
 pub fn sealed(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
-    let mut file = File::from(fd);
+    fill(File::from(fd), bytes)
+}
+
+fn fill(mut file: File, bytes: &[u8]) -> io::Result<OwnedFd> {
     file.write_all(bytes)?;
     let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SEAL;
     fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
@@ -42,6 +45,12 @@ pub fn read_whole(fd: OwnedFd, max: usize) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fault_12_a_file_without_room_is_an_error() {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        assert_eq!(fill(full, b"x").unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
 
     #[test]
     fn round_trip_and_refusals() {

@@ -1,10 +1,12 @@
 //! Disks that are full.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 
-use crate::house::{Setup, eventually, machine};
+use crate::house::{Daemon, Setup, eventually, machine, preforkd, processes};
 
 #[test]
 fn fault_11_a_full_disk_of_logs_holds_nobody_up_and_the_loss_is_counted_and_told() {
@@ -74,4 +76,89 @@ fn fault_11_a_list_of_apps_that_cannot_be_written_is_written_when_it_can_be() {
     fs::remove_dir(&new).unwrap();
     eventually("the list is written without being asked for", || (!wanted()).then_some(()));
     client.ok("apps.save", json!({}));
+}
+
+/// An upgrade that is refused for this reason, and the next one, once `mend` has been called.
+fn refused_then_done(daemon: &Daemon, reason: &str, mend: impl FnOnce()) {
+    let mut client = daemon.client();
+    let (master, worker) = (daemon.master(), client.worker("one", 0)["pid"].clone());
+    let fds = processes::fds(master).len();
+    let refusal = client.refused("upgrade", json!({"binary": preforkd()}));
+    assert_eq!(refusal.kind, "upgrade_failed");
+    let message = &refusal.message;
+    assert!(message.contains("handing over the state: its ") && message.contains(reason), "{message}");
+    assert!(message.contains("carries on as before"), "{message}");
+    let unchanged = |daemon: &Daemon, client: &mut crate::house::Client| {
+        assert_eq!(client.worker("one", 0)["pid"], worker);
+        assert_eq!(client.run("exit", json!({"code": 4}))["exit_code"], 4);
+        assert_eq!(daemon.pid(), processes::parent(daemon.master()).unwrap());
+    };
+    unchanged(daemon, &mut client);
+    assert_eq!(daemon.master(), master);
+    daemon.fds_are(fds);
+    mend();
+    let done = client.ok("upgrade", json!({"binary": preforkd()}));
+    assert_eq!(client.ok("info", json!({}))["master_pid"], done["master_pid"]);
+    unchanged(daemon, &mut client);
+}
+
+fn with_a_worker() -> Daemon {
+    Setup::native(json!({"idle": 1})).worker(json!({"name": "one", "script": "/bin/sleep", "args": ["1000"]})).start()
+}
+
+#[test]
+fn fault_12_a_state_that_is_larger_than_files_may_be_is_not_handed_over() {
+    let daemon = with_a_worker();
+    // The beginning of a line is part of the state.
+    let mut talker = daemon.client();
+    let line = json!({"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {}}).to_string();
+    talker.send_raw(" ".repeat(600_000).as_bytes()).unwrap();
+    talker.send_raw(line.as_bytes()).unwrap();
+    let master = daemon.master().to_string();
+    let limit = |to: &str| {
+        let set = machine::run(Command::new("prlimit").args(["--pid", &master, &format!("--fsize={to}:")]));
+        assert!(set.status.success(), "{set:?}");
+    };
+    limit("300000");
+    refused_then_done(&daemon, "File too large", || limit("unlimited"));
+    talker.send_raw(b"\n").unwrap();
+    assert!(talker.line()["result"]["version"].is_string(), "its line has gone along");
+}
+
+/// strace, which lets a system call of somebody else's fail; it lets go of him at its end.
+struct Failing(Child);
+
+impl Drop for Failing {
+    fn drop(&mut self) {
+        // It may have ended with the one it was attached to.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What the master writes to the file of its state fails. Err: it cannot be attached to here, for this reason.
+fn writes_fail(master: u32, error: &str) -> Result<Failing, String> {
+    let inject = format!("inject=write:error={error}");
+    let mut strace = Command::new("strace")
+        .args(["-f", "-o", "/dev/null", "-P", "/memfd:preforkd-state", "-e", "trace=write", "-e", &inject])
+        .args(["-p", &master.to_string()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    BufReader::new(strace.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    let strace = Failing(strace);
+    if said.contains("attached") { Ok(strace) } else { Err(said) }
+}
+
+#[test]
+fn fault_12_a_state_that_cannot_be_written_is_not_handed_over() {
+    for (error, reason) in [("ENOSPC", "No space left on device"), ("EIO", "Input/output error")] {
+        let daemon = with_a_worker();
+        let failing = match writes_fail(daemon.master(), error) {
+            Ok(failing) => failing,
+            Err(why) => return machine::skipped("fault_12_a_state_that_cannot_be_written_is_not_handed_over", &why),
+        };
+        refused_then_done(&daemon, reason, || drop(failing));
+    }
 }
