@@ -1,3 +1,5 @@
+mod released;
+
 use std::os::fd::AsFd;
 use std::time::Duration;
 
