@@ -21,6 +21,7 @@ mod php_refusals;
 mod python;
 mod queue;
 mod quiet;
+mod released;
 mod reload;
 mod results;
 mod run;
