@@ -36,7 +36,7 @@ const ENDED: [&str; 6] = ["done", "seven", "error", "killed", "captured", "late"
 
 fn workers(client: &mut Client) -> Value {
     let list = client.ok("apps.list", json!({}));
-    let keys = ["id", "name", "instance", "restarts", "asked_restarts", "added_at"];
+    let keys = ["id", "name", "instance", "added_at"];
     let workers = list["workers"].as_array().unwrap().iter();
     workers.map(|w| keys.iter().map(|key| ((*key).to_owned(), w[*key].clone())).collect::<Value>()).collect()
 }

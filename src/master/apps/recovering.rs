@@ -259,3 +259,31 @@ fn note(worker: &Worker) -> Option<Box<RawValue>> {
     let note = Note { life: worker.life.save(monotonic_ns()), last_exit: worker.last_exit.as_deref().cloned() };
     serde_json::value::to_raw_value(&note).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::{Journal, Record};
+
+    #[test]
+    fn the_notes_of_0_1_0_are_read_for_ever() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("journal");
+        let released = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/released/0.1.0/journal");
+        std::fs::copy(released, &path).unwrap();
+        let mut notes: HashMap<String, Note> = HashMap::new();
+        for record in Journal::open(&path).unwrap().1 {
+            if let Record::Worker { id, state } = record {
+                notes.insert(id, serde_json::from_str(state.get()).unwrap());
+            }
+        }
+        let life = |id: u32| serde_json::to_value(&notes[&note_id(id)].life).unwrap();
+        assert_eq!(
+            (&life(0)["state"], &life(0)["wanted"], &life(0)["asked_restarts"]),
+            (&"running".into(), &true.into(), &1.into())
+        );
+        assert_eq!((&life(2)["state"], &life(2)["wanted"]), (&"stopped".into(), &false.into()));
+        assert!(notes[&note_id(0)].last_exit.is_some());
+        assert_eq!(notes.len(), 3);
+    }
+}
