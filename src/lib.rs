@@ -21,3 +21,6 @@ pub mod table;
 pub mod wire;
 pub mod workers;
 pub mod zygote;
+
+#[cfg(test)]
+mod mutation;

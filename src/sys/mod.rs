@@ -6,6 +6,8 @@
 #![allow(unsafe_code)]
 
 mod acting;
+#[cfg(test)]
+pub(crate) mod allocation;
 pub mod cgroup;
 pub mod clock;
 pub mod clone;

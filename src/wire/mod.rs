@@ -25,7 +25,7 @@ pub mod timestamp;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
-mod mutation;
+mod readers;
 
 /// At most the first `most` bytes of a text, and no half character.
 pub fn cut(text: &str, most: usize) -> &str {

@@ -1,17 +1,15 @@
-//! A bounded random walk from a corpus of lines and messages, good and nasty, through every reader.
-//!
-//! `PREFORKD_SEED=N` repeats a walk; a failure prints its seed and the bytes.
+//! Every reader of lines and messages on a walk from good ones and nasty ones: see [`crate::mutation`].
 
 use super::channel::{ChildRequest, ErrorObject, Header, Order, ReadyInfo, Refused, Reply, ZygoteConfig};
 use super::lines::LineBuffer;
 use super::request::{Method, entry_shape, is_pool_name, is_run_id};
 use super::rpc::{Call, Incoming, MAX_BATCH, RpcError};
 use super::{http, json, phprocksyd, rpc};
+use crate::mutation::walk;
+use rand::RngExt;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 const ROUNDS: usize = 20_000;
 /// A walk through long lines is slow without being any wider.
@@ -55,33 +53,17 @@ const CORPUS: [&str; 34] = [
     r#"{"class":"E","message":"m","trace":"t","code":"not_found"}"#,
 ];
 
-const TOKENS: [&[u8]; 26] = [
-    b"\0",
-    b"\n",
-    b"\r\n",
-    b"\xff",
-    b"\xc3",
-    b"\xed\xa0\x80",
-    b"\\ud800",
-    b"\\",
-    b"\"",
-    b"{",
-    b"}",
-    b"[",
-    b"]",
-    b":",
-    b",",
-    b"null",
-    b"-0",
-    b"1e999",
-    b"99999999999999999999999",
-    b"\"id\":1,",
-    b"\"params\":null,",
-    b"[[[[[[[[[[[[[[[[",
-    b" ",
-    b"{\"a\":",
-    b" HTTP/1.1",
-    b"\xe2\x80\xa8",
+/// What keeper and master say to each other.
+const LETTERS: [&[u8]; 9] = [
+    b"Sworker/web/1/out",
+    b"Dtcp/0",
+    b"R",
+    b"Q\x07",
+    b"U/usr/bin/preforkd",
+    b"Fwake",
+    b"Bupgrade strangers",
+    b"G",
+    b"Nit has died",
 ];
 
 fn long_corpus() -> Vec<Vec<u8>> {
@@ -109,29 +91,6 @@ fn long_corpus() -> Vec<Vec<u8>> {
     ]
     .map(String::into_bytes)
     .to_vec()
-}
-
-fn mutate(rng: &mut StdRng, bytes: &mut Vec<u8>, other: &[u8]) {
-    let at = rng.random_range(0..=bytes.len());
-    let end = (at + rng.random_range(0..16)).min(bytes.len());
-    match rng.random_range(0..8) {
-        0 if at < bytes.len() => bytes[at] = rng.random(),
-        1 if at < bytes.len() => bytes[at] ^= 1 << rng.random_range(0..8),
-        2 => drop(bytes.drain(at..end)),
-        3 => {
-            let copy = bytes[at..end].to_vec();
-            bytes.splice(at..at, copy);
-        }
-        4 => bytes.truncate(at),
-        5 => {
-            let from = rng.random_range(0..=other.len());
-            bytes.splice(at..end, other[from..].iter().copied());
-        }
-        _ => {
-            let token = TOKENS[rng.random_range(0..TOKENS.len())];
-            bytes.splice(at..at, token.iter().copied());
-        }
-    }
 }
 
 fn check_call(call: &Call, line: &[u8]) {
@@ -234,6 +193,18 @@ fn check_channel(message: &[u8]) {
     }
 }
 
+fn check_letters(message: &[u8]) {
+    use super::control::{ToKeeper, ToMaster};
+    if let Some(letter) = ToKeeper::decode(message) {
+        assert_eq!(ToKeeper::decode(&letter.encode()), Some(letter));
+    }
+    if let Some(letter) = ToMaster::decode(message) {
+        // A reason is cut to what fits.
+        let encoded = letter.encode();
+        assert!(matches!(letter, ToMaster::NoSuccessor(_)) || ToMaster::decode(&encoded) == Some(letter));
+    }
+}
+
 fn check_lines(rng: &mut StdRng, bytes: &[u8]) {
     let mut buffer = LineBuffer::new(MAX_LINE);
     let mut joined = Vec::new();
@@ -256,44 +227,14 @@ fn check_lines(rng: &mut StdRng, bytes: &[u8]) {
     assert_eq!(buffer.partial(), bytes.len() - whole);
 }
 
-/// Says which bytes it was if a check panics.
-struct Witness<'a>(u64, &'a [u8]);
-
-impl Drop for Witness<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let shown = &self.1[..self.1.len().min(2000)];
-            eprintln!("PREFORKD_SEED={}; {} bytes: {}", self.0, self.1.len(), shown.escape_ascii());
-        }
-    }
-}
-
-fn check(seed: u64, rng: &mut StdRng, bytes: &[u8]) {
-    let _witness = Witness(seed, bytes);
+fn check(rng: &mut StdRng, bytes: &[u8]) {
     check_rpc(bytes);
     check_phprocksyd(bytes);
     check_channel(bytes);
+    check_letters(bytes);
     check_lines(rng, bytes);
     let _ = http::looks_like_http(bytes);
     let _ = super::protocol(bytes);
-}
-
-fn walk(rounds: usize, corpus: &[Vec<u8>]) {
-    let by_clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos().into());
-    let seed = std::env::var("PREFORKD_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(by_clock);
-    println!("PREFORKD_SEED={seed}");
-    let mut rng = StdRng::seed_from_u64(seed);
-    for line in corpus {
-        check(seed, &mut rng, line);
-    }
-    for _ in 0..rounds {
-        let mut bytes = corpus[rng.random_range(0..corpus.len())].clone();
-        for _ in 0..rng.random_range(1..5) {
-            let other = &corpus[rng.random_range(0..corpus.len())];
-            mutate(&mut rng, &mut bytes, other);
-        }
-        check(seed, &mut rng, &bytes);
-    }
 }
 
 #[test]
@@ -306,10 +247,11 @@ fn mutated_lines_and_messages_break_no_reader() {
         message.extend_from_slice(payload);
         corpus.push(message);
     }
-    walk(ROUNDS, &corpus);
+    corpus.extend(LETTERS.map(<[u8]>::to_vec));
+    walk(ROUNDS, &corpus, check);
 }
 
 #[test]
 fn long_and_deep_lines_break_no_reader() {
-    walk(LONG_ROUNDS, &long_corpus());
+    walk(LONG_ROUNDS, &long_corpus(), check);
 }
