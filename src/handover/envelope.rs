@@ -172,13 +172,28 @@ impl Section<'_> {
             return Err(DecodeError::Section { tag: self.tag, found: self.version, known: 1 });
         }
         let content = |why: String| DecodeError::Content { tag: self.tag, why };
-        let (value, read) =
-            bincode::serde::decode_from_slice(self.bytes, config()).map_err(|e| content(e.to_string()))?;
+        let (value, read) = bounded(self.bytes).map_err(|e| content(e.to_string()))?;
         if read != self.bytes.len() {
             return Err(content(format!("{} bytes are left over", self.bytes.len() - read)));
         }
         Ok(value)
     }
+}
+
+/// bincode takes the length of a text for true, and asks for so much memory before it reads on; unless it has a limit, which has to
+/// be a constant. What it counts towards that is at most 8 for a byte: that of a `u64` that is small.
+fn bounded<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), bincode::error::DecodeError> {
+    match bytes.len() {
+        ..=0x1_0000 => limited::<T, 0x8_0000>(bytes),
+        ..=0x10_0000 => limited::<T, 0x80_0000>(bytes),
+        ..=0x100_0000 => limited::<T, 0x800_0000>(bytes),
+        ..=0x1000_0000 => limited::<T, 0x8000_0000>(bytes),
+        _ => limited::<T, 0x8_0000_0000>(bytes),
+    }
+}
+
+fn limited<T: DeserializeOwned, const LIMIT: usize>(bytes: &[u8]) -> Result<(T, usize), bincode::error::DecodeError> {
+    bincode::serde::decode_from_slice(bytes, bincode::config::standard().with_limit::<LIMIT>())
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {

@@ -1,3 +1,4 @@
+mod damaged;
 mod released;
 
 use std::os::fd::AsFd;

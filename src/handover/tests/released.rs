@@ -3,7 +3,7 @@
 use super::super::*;
 
 /// What is in the file of 0.1.0: no field is empty, so that none can come to mean something else unseen.
-fn of_0_1_0() -> State {
+pub(super) fn of_0_1_0() -> State {
     let rpc = || Asker { client: 1, form: Form::Rpc("\"a\"".into(), Some((2, 3))) };
     let ticket = || Asker { client: 2, form: Form::Ticket(4) };
     let member = |pid| Member { pid, group: pid + 1, handle: pid + 2 };
@@ -138,7 +138,7 @@ fn with_a_section_of_a_later_version_it_is_read_all_the_same() {
 }
 
 /// The places of the sections in the file.
-fn sections(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
+pub(super) fn sections(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
     let (mut found, mut at) = (Vec::new(), 24);
     while at < bytes.len() {
         let length = u64::from_le_bytes(bytes[at + 8..at + 16].try_into().unwrap()) as usize;
