@@ -1,3 +1,5 @@
+mod damaged;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
