@@ -1,7 +1,7 @@
 //! YAML mapped to the tree: plain words as the core schema of YAML 1.2 reads them, anchors, aliases, and merge keys
 //! (`<<`), since pm2's files use them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
@@ -12,6 +12,8 @@ use super::tree::{Entry, Node, Value};
 const DEPTH: usize = 128;
 /// Nodes that a file may have once its aliases are written out: a small text could become anything.
 const NODES: usize = 1_000_000;
+/// So many bytes of text count as a node more.
+const TEXT: usize = 64;
 
 /// Reads one document.
 pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
@@ -67,7 +69,7 @@ impl<'t> Reader<'t> {
         if depth > DEPTH {
             return Err(fault(span, "lists and objects are nested too deep"));
         }
-        self.count(span, 1)?;
+        count(&mut self.nodes, span, 1)?;
         let (line, column) = place(span);
         let (anchor, value) = match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -86,17 +88,18 @@ impl<'t> Reader<'t> {
             }
             Event::MappingStart(anchor, _) => (anchor, Value::Object(self.entries(depth)?)),
             Event::Alias(anchor) => {
-                let node = self.anchors.get(&anchor).cloned();
+                let node = self.anchors.get(&anchor);
                 let node =
                     node.ok_or_else(|| fault(span, "this alias stands for something that holds it, or for nothing"))?;
-                self.count(span, size(&node))?;
-                return Ok(Node { line, column, ..node });
+                // Before it is copied.
+                count(&mut self.nodes, span, size(node))?;
+                return Ok(Node { line, column, ..node.clone() });
             }
             _ => return Err(fault(span, "expected a value")),
         };
         let node = Node { value, line, column };
         if anchor != 0 {
-            self.count(span, size(&node))?;
+            count(&mut self.nodes, span, size(&node))?;
             self.anchors.insert(anchor, node.clone());
         }
         Ok(node)
@@ -133,28 +136,28 @@ impl<'t> Reader<'t> {
             }
         }
         // What is written here wins over what is merged, and an earlier merge over a later one.
-        for entry in merged {
-            if own.iter().all(|e| e.key != entry.key) {
-                own.push(entry);
-            }
+        if !merged.is_empty() {
+            let mut keys: HashSet<String> = own.iter().map(|entry| entry.key.clone()).collect();
+            own.extend(merged.into_iter().filter(|entry| keys.insert(entry.key.clone())));
         }
         Ok(own)
     }
+}
 
-    fn count(&mut self, span: &Span, nodes: usize) -> Result<(), SyntaxError> {
-        self.nodes += nodes;
-        if self.nodes > NODES {
-            Err(fault(span, "the file becomes too large when its aliases are written out"))
-        } else {
-            Ok(())
-        }
+fn count(nodes: &mut usize, span: &Span, more: usize) -> Result<(), SyntaxError> {
+    *nodes += more;
+    if *nodes > NODES {
+        Err(fault(span, "the file becomes too large when its aliases are written out"))
+    } else {
+        Ok(())
     }
 }
 
 fn size(node: &Node) -> usize {
     1 + match &node.value {
         Value::List(items) => items.iter().map(size).sum(),
-        Value::Object(entries) => entries.iter().map(|entry| size(&entry.node)).sum(),
+        Value::Object(entries) => entries.iter().map(|entry| entry.key.len() / TEXT + size(&entry.node)).sum(),
+        Value::Text(text) | Value::Number(text) => text.len() / TEXT,
         _ => 0,
     }
 }

@@ -2,6 +2,7 @@
 
 mod apps;
 mod bad;
+mod damaged;
 mod good;
 mod schema;
 mod size;
