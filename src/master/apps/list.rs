@@ -64,6 +64,8 @@ pub struct SavedWorker {
 
 /// The version of [`Saved`].
 pub const VERSION: u32 = 1;
+/// The largest id of a worker, so that there is always a next one.
+const MOST_ID: u32 = u32::MAX >> 1;
 
 #[derive(Debug)]
 struct Shared {
@@ -197,6 +199,9 @@ fn read(path: &Path) -> Result<Option<Saved>, String> {
     if saved.version != VERSION {
         return Err(format!("it is of version {}, this preforkd reads {VERSION}", saved.version));
     }
+    if saved.workers.iter().map(|worker| worker.id).chain([saved.next_id]).any(|id| id > MOST_ID) {
+        return Err(format!("ids of workers are at most {MOST_ID}"));
+    }
     Ok(Some(saved))
 }
 
@@ -236,54 +241,4 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn wait_for(list: &List) {
-        for _ in 0..1000 {
-            if list.tried() == list.version() {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
-        panic!("not saved within 5 s");
-    }
-
-    #[test]
-    fn a_damaged_list_is_kept_aside_and_the_one_before_used() {
-        let tmp = tempfile::tempdir().unwrap();
-        let path = tmp.path().join("apps.json");
-        let mut list = List::new(path.clone()).unwrap();
-        assert!(matches!(list.read(), (None, None)));
-        for next_id in [7, 8] {
-            list.change();
-            list.write(&Saved { version: VERSION, next_id, ..Saved::default() }).unwrap();
-            wait_for(&list);
-        }
-        assert_eq!(list.read().0.unwrap().next_id, 8);
-        let bytes = fs::read(&path).unwrap();
-        fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-        let (saved, why) = list.read();
-        assert_eq!(saved.unwrap().next_id, 7);
-        assert!(why.unwrap().contains("apps.json.damaged"));
-        assert_eq!(fs::read(path.with_extension("json.damaged")).unwrap(), &bytes[..bytes.len() / 2]);
-    }
-
-    #[test]
-    fn a_list_of_before_it_was_known_whose_an_app_is_is_read() {
-        let text = r#"{"version": 1, "next_id": 3, "environments": [{}], "pools": [], "workers": [],
-                       "apps": [{"app": {"name": "web"}, "env": 0}]}"#;
-        let saved: Saved = serde_json::from_str(text).unwrap();
-        assert!(!saved.apps[0].declared, "it stays, for it may have come by `start`");
-    }
-
-    #[test]
-    fn a_list_that_cannot_be_written_says_so() {
-        let tmp = tempfile::tempdir().unwrap();
-        let mut list = List::new(tmp.path().join("gone/apps.json")).unwrap();
-        list.change();
-        list.write(&Saved::default()).unwrap();
-        wait_for(&list);
-        assert!(list.failure().unwrap().contains("No such file"));
-    }
-}
+mod tests;

@@ -183,7 +183,7 @@ impl Master {
         let Some(worker) = self.apps.workers.get_mut(&id) else {
             // Of an app that was being deleted, or that was not in the list yet: nobody has been told that it is.
             self.apps.surplus.push(row.slot);
-            self.apps.next_id = self.apps.next_id.max(id + 1);
+            self.apps.next_id = self.apps.next_id.max(id.saturating_add(1));
             return Some(id);
         };
         if let Some(before) = worker.slot.and_then(|slot| self.table.record(slot))
