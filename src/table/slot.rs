@@ -149,7 +149,7 @@ impl Table {
         w.set(SEQ, seq | 1);
         fence(Ordering::Release);
         change(&w);
-        w.0[SEQ].store((seq | 1) + 1, Ordering::Release);
+        w.0[SEQ].store((seq | 1).wrapping_add(1), Ordering::Release);
     }
 
     /// Fills a free slot.

@@ -4,13 +4,16 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
 use crate::house::{Client, Setup, eventually, machine, native, preforkd};
@@ -41,40 +44,50 @@ fn workers(client: &mut Client) -> Value {
     workers.map(|w| keys.iter().map(|key| ((*key).to_owned(), w[*key].clone())).collect::<Value>()).collect()
 }
 
-#[test]
-fn what_0_1_0_has_left_behind_is_read_for_ever() {
-    let (setup, from) = (setup(), folder("0.1.0"));
-    let read = |name: &str| {
-        let mut bytes = Vec::new();
-        let file = File::open(from.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
-        if name.ends_with(".gz") {
-            GzDecoder::new(file).read_to_end(&mut bytes)
-        } else {
-            (&file).read_to_end(&mut bytes)
-        }
-        .unwrap();
-        bytes
+/// What is in the file of that name.
+fn left(version: &str, name: &str) -> Vec<u8> {
+    let file = File::open(folder(version).join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let mut bytes = Vec::new();
+    let read = if name.ends_with(".gz") {
+        GzDecoder::new(file).read_to_end(&mut bytes)
+    } else {
+        (&file).read_to_end(&mut bytes)
     };
+    read.unwrap();
+    bytes
+}
+
+/// A daemon that is going to find what that version has left behind, once `change` has been at it.
+fn heir(version: &str, mut change: impl FnMut(&str, &mut Vec<u8>)) -> Setup {
+    let setup = setup().file("web.sh", "exec sleep 1000\n");
     let dir = setup.dir();
     fs::create_dir_all(&dir).unwrap();
-    fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-    let put = |name: &str, bytes: &[u8]| {
-        let mut file =
-            File::options().create(true).write(true).truncate(true).mode(0o600).open(dir.join(name)).unwrap();
-        file.write_all(bytes).unwrap();
-        file
-    };
-    put("table", &read("table.gz")).set_len(TABLE).unwrap();
-    put("journal", &read("journal"));
-    let mut apps = String::from_utf8(read("apps.json")).unwrap();
-    for (name, path) in places(setup.path()) {
-        apps = apps.replace(name, &path);
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
+    for name in ["table.gz", "journal", "apps.json"] {
+        let mut bytes = left(version, name);
+        if name == "apps.json" {
+            let mut text = String::from_utf8(bytes).unwrap();
+            for (name, path) in places(setup.path()) {
+                text = text.replace(name, &path);
+            }
+            bytes = text.into_bytes();
+        }
+        change(name, &mut bytes);
+        let path = dir.join(name.trim_end_matches(".gz"));
+        let mut file = File::options().create(true).write(true).truncate(true).mode(0o600).open(path).unwrap();
+        file.write_all(&bytes).unwrap();
+        if name == "table.gz" {
+            file.set_len(TABLE).unwrap();
+        }
     }
-    put("apps.json", apps.as_bytes());
-    let setup = setup.file("web.sh", "exec sleep 1000\n");
-    let said: Value = serde_json::from_slice(&read("said.json")).unwrap();
+    setup
+}
 
-    let daemon = setup.start();
+#[test]
+fn what_0_1_0_has_left_behind_is_read_for_ever() {
+    let said: Value = serde_json::from_slice(&left("0.1.0", "said.json")).unwrap();
+
+    let daemon = heir("0.1.0", |_, _| ()).start();
     let mut client = daemon.client();
     for id in ENDED {
         let (was, is) = (&said["runs"][id], client.ok("status", json!({"id": id})));
@@ -102,6 +115,51 @@ fn what_0_1_0_has_left_behind_is_read_for_ever() {
     let run = client.ok("run", json!({"pool": "later", "entry": "exit", "params": {"code": 9}, "wait": true}));
     assert_eq!(run["exit_code"], 9);
     assert!(!daemon.dir().join("apps.json.damaged").exists());
+}
+
+/// Where rows begin in the table, in bytes.
+const ROWS: usize = (512 + 16_384 * 16) * 8;
+
+#[test]
+fn what_is_left_behind_and_damaged_holds_no_daemon_up() {
+    for seed in 0..12 {
+        eprintln!("seed {seed}");
+        let mut rng = StdRng::seed_from_u64(seed);
+        let daemon = heir("0.1.0", |name, bytes| match name {
+            // Words of rows, whatever they mean.
+            "table.gz" => {
+                for _ in 0..rng.random_range(1..30) {
+                    let at = ROWS + rng.random_range(0..(bytes.len() - ROWS) / 8) * 8;
+                    let word: u64 = match rng.random_range(0..4) {
+                        0 => rng.random(),
+                        1 => u64::MAX,
+                        2 => rng.random_range(0..10),
+                        _ => 1 << rng.random_range(0..64),
+                    };
+                    bytes.splice(at..(at + 8).min(bytes.len()), word.to_le_bytes());
+                }
+            }
+            "journal" if seed % 3 == 0 => {
+                let at = rng.random_range(16..bytes.len());
+                bytes[at] ^= 1 << rng.random_range(0..8);
+            }
+            "apps.json" if seed % 3 == 1 => {
+                let at = rng.random_range(0..bytes.len());
+                bytes[at] = *b"9\"{,x".choose(&mut rng).unwrap();
+            }
+            _ => {}
+        })
+        .start();
+        let mut client = daemon.client();
+        for method in ["runs", "apps.list", "pools", "info"] {
+            client.ok(method, json!({}));
+        }
+        let run = client.ok("run", json!({"pool": "fixture", "entry": "exit", "params": {"code": 9}, "id": "new"}));
+        assert_eq!(client.wait("new")["exit_code"], 9, "{run}");
+        let table = daemon.cli(&["table"]);
+        assert!(table.status.success(), "{table:?}");
+        assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
+    }
 }
 
 #[test]

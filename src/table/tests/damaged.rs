@@ -33,6 +33,13 @@ fn read_all(path: &Path) {
         }
     }
     // And it can be used.
+    for slot in 0..table.slots_used().min(8) {
+        table.set_timed_out(slot);
+        table.set_kill_at(slot, 9);
+        table.set_exited(slot, &table.exit(0));
+        table.clear(slot);
+        assert_eq!(table.record(slot), None);
+    }
     assert!(table.ring_writer().push(&exit(7, How::Exited(1)), 8));
     assert_eq!(table.exit(table.ring_tail()).pid, 7);
 }
@@ -73,4 +80,12 @@ fn exits_that_nobody_wrote_are_read_without_panic() {
         let entry = table.exit(0);
         assert_eq!(entry.seq, 0);
     });
+}
+
+#[test]
+fn a_row_whose_lock_has_the_largest_number_can_be_written() {
+    let (_tmp, table) = table();
+    table.word(SLOTS_AT).store(u64::MAX, Ordering::Relaxed);
+    table.set_timed_out(0);
+    assert_eq!(table.word(SLOTS_AT).load(Ordering::Relaxed), 0);
 }
