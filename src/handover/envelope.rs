@@ -184,10 +184,10 @@ impl Section<'_> {
 /// be a constant. What it counts towards that is at most 8 for a byte: that of a `u64` that is small.
 fn bounded<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), bincode::error::DecodeError> {
     match bytes.len() {
-        ..=0x1_0000 => limited::<T, 0x8_0000>(bytes),
-        ..=0x10_0000 => limited::<T, 0x80_0000>(bytes),
-        ..=0x100_0000 => limited::<T, 0x800_0000>(bytes),
-        ..=0x1000_0000 => limited::<T, 0x8000_0000>(bytes),
+        0..=0x1_0000 => limited::<T, 0x8_0000>(bytes),
+        0x1_0001..=0x10_0000 => limited::<T, 0x80_0000>(bytes),
+        0x10_0001..=0x100_0000 => limited::<T, 0x800_0000>(bytes),
+        0x100_0001..=0x1000_0000 => limited::<T, 0x8000_0000>(bytes),
         _ => limited::<T, 0x8_0000_0000>(bytes),
     }
 }
