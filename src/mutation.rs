@@ -6,7 +6,7 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::sys::allocation;
+pub use crate::sys::allocation::largest;
 
 /// What a reader may ask for at once: so many bytes, and so many for each byte that it reads.
 const MEMORY: (usize, usize) = (2 << 20, 64);
@@ -104,8 +104,8 @@ pub fn walk(rounds: usize, corpus: &[Vec<u8>], mut check: impl FnMut(&mut StdRng
     let mut rng = StdRng::seed_from_u64(seed);
     let mut step = |rng: &mut StdRng, bytes: &[u8]| {
         let _witness = Witness(seed, bytes);
-        let largest = allocation::largest(|| check(rng, bytes));
-        assert!(largest <= MEMORY.0 + MEMORY.1 * bytes.len(), "{largest} bytes of memory at once");
+        let asked_for = largest(|| check(rng, bytes));
+        assert!(asked_for <= MEMORY.0 + MEMORY.1 * bytes.len(), "{asked_for} bytes of memory at once");
     };
     for bytes in corpus {
         step(&mut rng, bytes);

@@ -91,7 +91,7 @@ fn what_yaml_can_make_of_a_small_file_is_bounded() {
     let begun = std::time::Instant::now();
     for text in [aliases, merged, doubled, deep] {
         assert!(text.len() < MAX_BYTES as usize);
-        let largest = crate::sys::allocation::largest(|| {
+        let largest = crate::mutation::largest(|| {
             let errors = parse(&text, Path::new("/f.yaml")).unwrap_err();
             assert!(errors.0[0].line > 0, "{errors}");
         });
