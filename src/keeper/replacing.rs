@@ -27,7 +27,7 @@ use crate::sys::eventfd::EventFd;
 use crate::sys::pidfd::PidFd;
 use crate::sys::reap::{Exit, How};
 use crate::sys::spawn::{Program, spawn};
-use crate::sys::{exec, memfd, process};
+use crate::sys::{exec, fault, memfd, process};
 use crate::wire::control::{self, ToMaster};
 
 /// How long the new program may take to say that it can.
@@ -114,6 +114,7 @@ pub fn errand() -> io::Result<Errand> {
 impl<'a> Keeper<'a> {
     /// Goes on where the former keeper was.
     pub(super) fn go_on(options: &'a ServeOptions, inherited: Inherited) -> Result<Self, super::KeeperError> {
+        fault::point("keeper-begun");
         let Inherited { left, store, control } = inherited;
         let system = |source| super::KeeperError::System { doing: "taking the former keeper's place".into(), source };
         let wake = store.get("wake").ok_or_else(|| system(io::ErrorKind::NotFound.into()))?;
@@ -207,6 +208,7 @@ impl<'a> Keeper<'a> {
         let control = self.master.as_ref().and_then(|master| master.control.as_ref()).map(AsFd::as_fd);
         let keep: Vec<BorrowedFd<'_>> =
             self.store.all().map(|(_, fd)| fd).chain(control).chain([left.as_fd()]).collect();
+        fault::point("keeper-leaving");
         let why = exec::exec(binary, argv, pairs.collect(), &keep);
         self.binary = self.binary.take().or(binary_of_masters);
         format!("it cannot be executed: {why}")

@@ -245,6 +245,29 @@ fn fault_02_the_old_master_killed_before_the_keeper_has_heard_the_commit_is_not_
     busy.nothing_is_lost(Some(true));
 }
 
+/// Before it leaves what it has, and after.
+#[test]
+fn fault_02_a_master_killed_while_the_keeper_is_replaced_is_followed_by_another() {
+    for step in ["keeper-leaving", "keeper-begun"] {
+        eprintln!("killed at {step}");
+        let busy = Busy::begin();
+        busy.arm(step, Signal::SIGSTOP);
+        let mut client = busy.daemon.client();
+        client.send("upgrade", json!({"binary": preforkd(), "keeper": true}));
+        let (master, keeper) = (busy.master, busy.daemon.pid());
+        eventually("the keeper has stopped", || (processes::state(keeper) == Some('T')).then_some(()));
+        processes::send(master, Signal::SIGKILL);
+        eventually("the master is dead", || (!processes::alive(master)).then_some(()));
+        processes::send(keeper, Signal::SIGCONT);
+        assert_eq!(client.try_line().unwrap(), None);
+        busy.serves(Serves::Another, None);
+        // An end that has been told twice would be held against the next one after 2 s.
+        std::thread::sleep(Duration::from_millis(2500));
+        busy.serves(Serves::Another, None);
+        busy.nothing_is_lost(Some(false));
+    }
+}
+
 #[test]
 fn fault_13_a_new_master_that_stops_while_it_takes_over_is_ended_at_its_deadline() {
     let busy = Busy::begin();
