@@ -13,6 +13,8 @@ mod limits;
 pub mod masters;
 mod pids;
 mod replacing;
+// Of a release there are no steps.
+#[cfg(debug_assertions)]
 mod steps;
 mod trees;
 mod upgrades;
