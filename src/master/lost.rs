@@ -242,9 +242,16 @@ impl Master {
                 child.or_else(run).unwrap_or(0)
             }
         };
+        let mut former_zygotes = Vec::new();
         for child in &mut self.pools[index].idle {
-            child.carried = child.order.0 >= first_unread;
+            let carried = child.order.0 >= first_unread;
+            if child.carried && !carried {
+                // Forked by this one, if at all, and left to it by another.
+                former_zygotes.push(std::mem::replace(&mut child.generation, number));
+            }
+            child.carried = carried;
         }
+        former_zygotes.into_iter().for_each(|former| self.drop_if_done(index, former));
         let concerned =
             |l: &Live| l.pool == Some(index) && l.state == State::Starting && (l.generation == number || l.carried);
         let slots: Vec<u32> = self.runs.alive().filter(|(_, l)| concerned(l)).map(|(slot, _)| slot).collect();
