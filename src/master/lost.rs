@@ -23,7 +23,7 @@ use std::os::fd::AsFd;
 
 const SIGKILL: i32 = 9;
 /// The number that the reply channel has in a zygote and its children.
-const REPLIES_FD: i32 = 4;
+pub(super) const REPLIES_FD: i32 = 4;
 
 impl Master {
     /// Those who were asked for a while ago and have not said that they started: is the zygote hung, or have they died?
@@ -47,7 +47,11 @@ impl Master {
         if self.hung(index, now) {
             return;
         }
+        self.find_unheard(index, late.iter().map(|(slot, _)| *slot));
         for (slot, order) in late {
+            if self.runs.live(slot).is_none_or(|live| live.state != State::Starting) {
+                continue;
+            }
             if self.runs.live(slot).is_some_and(|live| live.recovered && live.worker.is_some()) {
                 // Who has it cannot be told any more. If its child comes nevertheless it ends at once.
                 self.lose(slot, "the daemon's master was killed while it was asked for, and it did not come");

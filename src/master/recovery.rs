@@ -15,6 +15,7 @@ use slog::{info, warn};
 
 use super::Master;
 use super::capture::Capture;
+use super::ending::lost_reason;
 use super::runs::{Extra, Live};
 use super::sources::Source;
 use super::timers::Timer;
@@ -109,7 +110,8 @@ impl Master {
             if row.state.is_final() {
                 ended += 1;
                 let pool = self.pool_index(&row.pool);
-                self.runs.insert_ended(row.slot, &row.id, pool, left.extras.remove(&row.id), monotonic_ns());
+                let extra = left.extras.remove(&row.id).or_else(|| lost_reason(row.state));
+                self.runs.insert_ended(row.slot, &row.id, pool, extra, monotonic_ns());
             } else {
                 living += 1;
                 // Without their keeper and their master they may still be alive.

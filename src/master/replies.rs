@@ -173,7 +173,14 @@ impl Master {
     }
 
     /// A child says that it has started: from here on it is the run's process.
-    fn started(&mut self, pool: usize, generation: u32, slot: u32, pid: u32, pidfd: Option<PidFd>) -> Option<()> {
+    pub(super) fn started(
+        &mut self,
+        pool: usize,
+        generation: u32,
+        slot: u32,
+        pid: u32,
+        pidfd: Option<PidFd>,
+    ) -> Option<()> {
         let mut fork_seq = self.runs.live(slot)?.fork_seq;
         if let Some(&other) = self.pids.get(&pid) {
             // The number is taken by one whose exit is in the ring but not done with: it has been reaped, and reused.

@@ -28,7 +28,7 @@ pub(in super::super) struct Note {
 }
 
 /// How long until a list that could not be written is written again.
-const TRY_AGAIN: Duration = Duration::from_secs(5);
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a worker leaves in the journal: its id there is no run's.
 fn note_id(id: u32) -> String {

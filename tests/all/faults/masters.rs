@@ -1,6 +1,7 @@
 //! Masters that are killed.
 
 use std::collections::HashMap;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -75,6 +76,38 @@ fn fault_02_masters_killed_under_load_start_every_run_exactly_once() {
         let exited = statuses.iter().filter(|s| s["state"] == "exited").count();
         assert!(exited >= 230, "nearly all are known exactly: {exited}");
     });
+}
+
+#[test]
+fn fault_02_a_master_that_is_killed_when_it_has_read_that_a_run_started_leaves_it_to_the_next() {
+    let daemon = Setup::native(json!({"idle": 0})).start();
+    let mut client = daemon.client();
+    let master = daemon.master();
+    // From the next message on that it reads, it is held before it can do anything with it.
+    let mut held = Command::new("strace")
+        .args(["-qq", "-e", "trace=recvmmsg", "-e", "inject=recvmmsg:delay_exit=60s", "-p", &master.to_string()])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually("it is traced", || processes::status_number(master, "TracerPid").filter(|pid| *pid != 0));
+    client.send("run", json!({"entry": "sleep", "params": {"ms": 60_000}, "id": "held"}));
+    let title = "preforkd: fixture sleep";
+    let child = eventually("it runs", || {
+        processes::descendants(daemon.pid()).into_iter().find(|p| processes::title(p.pid) == title)
+    });
+    eventually("it has said so", || (processes::state(child.pid) == Some('S')).then_some(()));
+    std::thread::sleep(Duration::from_millis(300));
+    processes::send(master, Signal::SIGKILL);
+    // It lets go of it only then.
+    held.kill().unwrap();
+    held.wait().unwrap();
+    let mut client = daemon.client();
+    let status = eventually("it is known to run", || {
+        Some(client.ok("status", json!({"id": "held"}))).filter(|status| status["state"] == "running")
+    });
+    assert_eq!(status["pid"], child.pid);
+    client.ok("kill", json!({"id": "held"}));
+    assert_eq!(client.wait("held")["signal"], 15);
 }
 
 /// As a client should: the same request again until it is answered.
