@@ -194,7 +194,9 @@ pub fn nothing_left(world: &World, before: &[processes::Process]) -> Result<(), 
     let files = names(&world.house.dir);
     let stray: Vec<&String> = files
         .iter()
-        .filter(|name| !matches!(name.as_str(), "apps.json" | "apps.json.before" | "journal" | "lock" | "logs" | "table"))
+        .filter(|name| {
+            !matches!(name.as_str(), "apps.json" | "apps.json.before" | "journal" | "lock" | "logs" | "table")
+        })
         .collect();
     if !stray.is_empty() {
         return Err(format!("files are left after the shutdown: {stray:?}"));

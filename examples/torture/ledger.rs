@@ -102,6 +102,23 @@ impl Ledger {
         })
     }
 
+    /// Whether a change of the list of apps, asked for and answered at these times, may be undone: it was made while the list
+    /// could not be written, and the master was killed before it could.
+    pub fn change_lost(&self, asked: Instant, answered: Instant) -> bool {
+        // It is tried again after a second.
+        let slack = Duration::from_secs(2);
+        let full = self.incidents.iter().enumerate().filter(|(_, (_, what))| *what == Incident::DiskFull);
+        full.into_iter().any(|(n, (since, _))| {
+            let later = &self.incidents[n..];
+            let until = later.iter().find(|(_, what)| *what == Incident::DiskFree).map(|(at, _)| *at + slack);
+            let within = |at: Instant| until.is_none_or(|until| at <= until);
+            let killed = |at: Instant| at >= *since && at >= asked && within(at);
+            answered + slack >= *since
+                && within(asked)
+                && later.iter().any(|(at, what)| *what == Incident::MasterKilled && killed(*at))
+        })
+    }
+
     /// The daemon does not know this run: whether that may be.
     pub fn absent(&mut self, id: &str) -> Result<(), String> {
         let lost = self.runs.get(id).is_some_and(|r| self.memory_lost(r.asked_at));
@@ -227,7 +244,8 @@ impl Ledger {
         if record.plan.lines > 0
             && !cut
             && !self.memory_lost(record.asked_at)
-            && status["stdout"] != record.plan.output(id).as_str() {
+            && status["stdout"] != record.plan.output(id).as_str()
+        {
             return wrong("its output is not what it printed");
         }
         Ok("ended as asked")
