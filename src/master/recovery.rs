@@ -96,7 +96,7 @@ impl Master {
         self.take_clients();
         self.take_pools();
         self.adopt_channels(stored);
-        self.take_preload_timers();
+        self.take_preloads();
         let mut rows: Vec<Record> = (0..self.table.slots_used()).filter_map(|slot| self.table.record(slot)).collect();
         rows.sort_by_key(|r| (r.queued_at, r.slot));
         let (mut living, mut ended, mut survivors) = (0, 0, Vec::new());
