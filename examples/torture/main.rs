@@ -123,7 +123,7 @@ fn rounds(world: &World, time: Duration) -> Vec<Sizes> {
         if world.found().is_some() {
             break;
         }
-        match checks::calm(world, &wanted, sizes.first().copied()) {
+        match checks::calm(world, &wanted, Sizes::least(&sizes)) {
             Ok(now) => sizes.push(now),
             Err(why) => world.fault(&format!("calm point {round}"), &why),
         }
@@ -181,7 +181,7 @@ fn tell(world: &World, sizes: &[Sizes]) {
         println!();
         line("descriptors at the first calm point", first.fds.map(|n| n.to_string()));
         line("descriptors at the last", last.fds.map(|n| n.to_string()));
-        line("resident kB at the first calm point", first.memory.map(|n| n.to_string()));
-        line("resident kB at the last", last.memory.map(|n| n.to_string()));
+        line("own memory, kB, at the first calm point", first.memory.map(|n| n.to_string()));
+        line("own memory, kB, at the last", last.memory.map(|n| n.to_string()));
     }
 }
