@@ -187,7 +187,7 @@ fn tree(world: &World, link: &mut Link) -> Result<(), String> {
 fn sizes(world: &World, least: Option<Sizes>) -> Result<Sizes, String> {
     let master = everybody(world).into_iter().find(|(_, kind)| *kind == Some(Kind::Master));
     let master = master.ok_or("there is no master")?.0.pid;
-    let both = [world.keeper, master];
+    let both = [world.keeper(), master];
     let now = Sizes {
         fds: both.map(|pid| processes::fds(pid).len()),
         memory: both.map(|pid| processes::status_number(pid, "RssAnon").unwrap_or_default()),

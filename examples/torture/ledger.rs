@@ -13,6 +13,7 @@ const SIGKILL: i64 = 9;
 /// Something that was done to the daemon, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Incident {
+    KeeperKilled,
     MasterKilled,
     ZygoteKilled,
     ZygoteStopped,
@@ -200,6 +201,10 @@ impl Ledger {
                 }
                 if happened(&[MasterKilled, ZygoteKilled]) {
                     return Ok("unknown, and said why");
+                }
+                let told = record.told_at.unwrap_or_else(Instant::now);
+                if self.happened_within(&[Incident::KeeperKilled], record.asked_at, told) {
+                    return Ok("unknown: its keeper had died, and it said so");
                 }
                 return wrong("neither master nor zygote was killed while it started");
             }
