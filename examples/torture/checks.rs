@@ -118,10 +118,16 @@ fn runs(world: &World, link: &mut Link) -> Result<(), String> {
     let info = link.demand("info", &json!({}))?;
     let counts = &info["counts"];
     let expected = [("queued", 0), ("starting", 0), ("running", 0), ("ended", kept)];
-    if let Some((key, expected)) = expected.into_iter().find(|(key, expected)| counts[*key] != *expected) {
-        return Err(format!("{key} should be {expected}: {counts}"));
+    let Some((key, expected)) = expected.into_iter().find(|(key, expected)| counts[*key] != *expected) else {
+        return Ok(());
+    };
+    let mut there = Vec::new();
+    for (id, freed, refused) in all.iter().filter(|(id, ..)| !world.ledger().runs.contains_key(id)) {
+        if let Answer::Result(status) = link.insist("status", &json!({"id": id}))? {
+            there.push(format!("(freed by a client: {freed}, refused: {refused}) {status}"));
+        }
     }
-    Ok(())
+    Err(format!("{key} should be {expected}: {counts}; freed, and there: {there:?}"))
 }
 
 fn app_workers(link: &mut Link, app: &str) -> Result<Vec<Value>, String> {

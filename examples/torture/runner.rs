@@ -25,7 +25,7 @@ pub struct Runner<'a> {
 /// Runs until it is calm; then everything that it started has ended.
 pub fn act(world: &World, name: String) {
     let number = name.bytes().last().unwrap_or_default();
-    let address = if number % 2 == 0 { world.tcp() } else { Address::Unix(world.house.socket()) };
+    let address = if number.is_multiple_of(2) { world.tcp() } else { Address::Unix(world.house.socket()) };
     let chance = world.chance(name.clone());
     let mut runner = Runner { world, chance, link: Link::new(address), alive: Vec::new(), ended: Vec::new() };
     let outcome = runner.storm().and_then(|()| runner.finish());
