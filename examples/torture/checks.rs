@@ -15,7 +15,7 @@ use crate::world::{World, eventually, names};
 /// A worker may have to wait for its turn, a pool for its pause.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// By how much memory may have grown since any calm point, in kB: keeper, master.
-const GROWTH: [u64; 2] = [512, 8192];
+const GROWTH: [u64; 2] = [256, 2048];
 
 /// Sizes at a calm point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
