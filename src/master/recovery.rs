@@ -107,7 +107,9 @@ impl Master {
             warn!(self.log, "no room for the shared table"; "error" => %e);
         }
         for row in rows {
-            if row.state.is_final() {
+            if row.worker && row.state.is_final() {
+                self.take_worker_end(&row, restart);
+            } else if row.state.is_final() {
                 ended += 1;
                 let pool = self.pool_index(&row.pool);
                 let extra = left.extras.remove(&row.id).or_else(|| lost_reason(row.state));
