@@ -241,10 +241,16 @@ impl Ledger {
         if !as_asked && self.memory_lost(record.asked_at) && matches!(record.plan.then, Then::Result | Then::Error) {
             return Ok("ended, its result lost with a master that was killed while the disk was full");
         }
+        let cut = self.happened_within(&[MasterKilled], record.asked_at, record.told_at.unwrap_or_else(Instant::now));
+        let silent = status["result"].is_null() && status["error"].is_null();
+        let code_as_asked = matches!((record.plan.then, code), (Then::Result, Some(0)) | (Then::Error, Some(255)));
+        if !as_asked && cut && silent && code_as_asked {
+            // What a child says is read once, and on the disk at the end of the same turn.
+            return Ok("ended, its result lost with a master that was killed when it had just read it");
+        }
         if !as_asked {
             return wrong("this is not what was asked for");
         }
-        let cut = self.happened_within(&[MasterKilled], record.asked_at, record.told_at.unwrap_or_else(Instant::now));
         // What a master that was killed had read of a run's output is gone with it.
         if record.plan.lines > 0
             && !cut
