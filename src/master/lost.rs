@@ -199,6 +199,11 @@ impl Master {
         self.busy(index);
     }
 
+    /// Whether somebody waits for that child.
+    pub(super) fn is_asked_for(&mut self, pool: usize, slot: u32, nonce: u64) -> bool {
+        self.runs.live(slot).is_some_and(|l| l.state == State::Starting && l.nonce == nonce && l.pool == Some(pool))
+    }
+
     /// A child has started what is nobody's any more: a former master had asked for it, and did not live to put it on
     /// record, or it has been given up meanwhile.
     pub(super) fn kill_unasked(&self, index: usize, pid: u32, handle: Option<PidFd>) {

@@ -53,6 +53,8 @@ impl Master {
                     debug!(self.log, "a message was dropped"; "pool" => &self.pools[pool].definition.name, "bytes" => bytes.len());
                 }
             }
+            // Read once, so on record before anything else is done.
+            self.flush_journal();
             if received.closed {
                 // Nobody is left who could say anything; exits say the rest.
                 if let Some(g) = self.pools[pool].generation(generation) {
@@ -165,11 +167,6 @@ impl Master {
                 Some(())
             }
         }
-    }
-
-    /// Whether somebody waits for that child.
-    fn is_asked_for(&mut self, pool: usize, slot: u32, nonce: u64) -> bool {
-        self.runs.live(slot).is_some_and(|l| l.state == State::Starting && l.nonce == nonce && l.pool == Some(pool))
     }
 
     /// A child says that it has started: from here on it is the run's process.
