@@ -20,7 +20,8 @@ const GROWTH: [u64; 2] = [256, 2048];
 /// Sizes at a calm point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sizes {
-    pub fds: [usize; 2],
+    /// Of the keeper, the master, and all zygotes.
+    pub fds: [usize; 3],
     /// Of its own: pages of files come and go as the machine likes.
     pub memory: [u64; 2],
 }
@@ -191,16 +192,17 @@ fn tree(world: &World, link: &mut Link) -> Result<(), String> {
 }
 
 fn sizes(world: &World, least: Option<Sizes>) -> Result<Sizes, String> {
-    let master = everybody(world).into_iter().find(|(_, kind)| *kind == Some(Kind::Master));
-    let master = master.ok_or("there is no master")?.0.pid;
-    let both = [world.keeper(), master];
+    let all = everybody(world);
+    let of = |wanted: Kind| all.iter().filter(move |(_, kind)| *kind == Some(wanted)).map(|(process, _)| process.pid);
+    let both = [world.keeper(), of(Kind::Master).next().ok_or("there is no master")?];
+    let fds = both.map(|pid| processes::fds(pid).len());
     let now = Sizes {
-        fds: both.map(|pid| processes::fds(pid).len()),
+        fds: [fds[0], fds[1], of(Kind::Zygote).map(|pid| processes::fds(pid).len()).sum()],
         memory: both.map(|pid| processes::status_number(pid, "RssAnon").unwrap_or_default()),
     };
     let Some(least) = least else { return Ok(now) };
     // One app comes and goes all the time, and its pipes with it.
-    let fds = (0..2).all(|i| now.fds[i] <= least.fds[i] + 3);
+    let fds = (0..3).all(|i| now.fds[i] <= least.fds[i] + 3);
     let memory = (0..2).all(|i| now.memory[i] <= least.memory[i] + GROWTH[i]);
     if fds && memory { Ok(now) } else { Err(format!("sizes have grown: {now:?}, at a calm point before {least:?}")) }
 }

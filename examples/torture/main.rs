@@ -186,11 +186,11 @@ fn tell(world: &World, sizes: &[Sizes]) {
         println!("{times:>8}  {what}");
     }
     if let (Some(first), Some(last)) = (sizes.first(), sizes.last()) {
-        let line = |what: &str, pair: [String; 2]| println!("{what:<38} keeper {:>8}  master {:>8}", pair[0], pair[1]);
         println!();
-        line("descriptors at the first calm point", first.fds.map(|n| n.to_string()));
-        line("descriptors at the last", last.fds.map(|n| n.to_string()));
-        line("own memory, kB, at the first calm point", first.memory.map(|n| n.to_string()));
-        line("own memory, kB, at the last", last.memory.map(|n| n.to_string()));
+        for (when, sizes) in [("first", first), ("last", last)] {
+            let ([keeper, master, zygotes], memory) = (sizes.fds, sizes.memory);
+            println!("at the {when} calm point: descriptors: keeper {keeper}, master {master}, zygotes {zygotes}");
+            println!("at the {when} calm point: memory, kB: keeper {}, master {}", memory[0], memory[1]);
+        }
     }
 }
