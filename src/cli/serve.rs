@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::{Context, Error, definition};
 use crate::settings::{DEFAULT_LISTEN, LogFormat, LogLevel, ServeOptions};
-use crate::wire::control::MASTER_ENV;
+use crate::wire::control::{KEEPER_ENV, MASTER_ENV};
 use crate::wire::duration::{parse_duration, parse_size};
 use crate::{keeper, master};
 
@@ -20,6 +20,8 @@ Examples:
   preforkd serve app.json --listen 0.0.0.0:31337 --token-file /etc/preforkd/tokens
 
 SIGTERM, SIGINT and `preforkd shutdown` end it: runs are given time, then TERM, then KILL.
+SIGHUP reads the process file again: only what differs is touched, a faulty file changes nothing.
+SIGUSR1 opens log files anew, SIGUSR2 upgrades to the program that is there now.
 An address that is not loopback needs a token file.";
 
 /// Run the daemon in the foreground
@@ -73,9 +75,10 @@ impl Serve {
             return Err(Error::Usage("serve prints no result; for its log use --log-format json".into()));
         }
         let mut options = self.options(context)?;
-        // The keeper starts the same command line again with this variable set.
+        // The keeper starts the same command line again with one of these variables set.
         let is_master = std::env::var_os(MASTER_ENV).is_some();
-        if let (false, Some(path)) = (is_master, &options.file) {
+        let is_first = !is_master && std::env::var_os(KEEPER_ENV).is_none();
+        if let (true, Some(path)) = (is_first, &options.file) {
             options.evaluated = definition::evaluated(path)?;
         }
         daemon(is_master, options)

@@ -186,7 +186,7 @@ Type=notify
 ";
 
 const LIFE: &str = "\
-# A new generation of every pool.
+# A process file that `serve` is given is read again; only what differs in it is touched.
 ExecReload=/bin/kill -HUP $MAINPID
 # The stop signal goes to the daemon alone, which stops its workers in order; whatever is left is killed.
 KillMode=mixed

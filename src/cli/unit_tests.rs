@@ -20,6 +20,7 @@ fn the_unit_is_notified_of_readiness_and_stops_in_order() {
     let text = unit(None, None, true, Path::new("/x")).text();
     for line in [
         "Type=notify",
+        "ExecReload=/bin/kill -HUP $MAINPID",
         "KillMode=mixed",
         "OOMPolicy=continue",
         "ExecStart=\"/opt/my tools/preforkd\" serve",

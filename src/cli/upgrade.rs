@@ -28,6 +28,12 @@ pub struct Upgrade {
     /// Only ask it whether it could take over: all but the last step is done
     #[arg(long)]
     check: bool,
+
+    /// Replace the keeper instead of the master: in place, so that its pid and its children stay
+    ///
+    /// The keeper holds everything together and changes seldom; a release says so when it is worth it.
+    #[arg(long)]
+    keeper: bool,
 }
 
 #[derive(Serialize)]
@@ -35,14 +41,16 @@ struct Request {
     #[serde(skip_serializing_if = "Option::is_none")]
     binary: Option<String>,
     check: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    keeper: bool,
 }
 
 impl Upgrade {
     pub(super) fn execute(self, context: &Context) -> Result<u8, Error> {
-        let check = self.check;
+        let (check, keeper) = (self.check, self.keeper);
         let binary = self.binary.or(self.path).map(absolute).transpose()?;
         let mut client = context.client()?;
-        let answer = client.call("upgrade", &Request { binary, check }, Manner::CHANGE)?;
+        let answer = client.call("upgrade", &Request { binary, check, keeper }, Manner::CHANGE)?;
         if context.json {
             write_out(format!("{}\n", answer.result))?;
             return Ok(0);
@@ -56,6 +64,7 @@ impl Upgrade {
                 done.master_pid,
                 human::span(Duration::from_micros(pause)),
             ),
+            (Some(version), None) => format!("keeper {} → {version} ({took})\n", done.former_version),
             _ => format!("it could take over from preforkd {} ({took}); nothing has changed\n", done.former_version),
         })?;
         Ok(0)

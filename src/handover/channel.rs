@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::envelope::{self, DecodeError};
 use super::state::State;
 use crate::sys::{memfd, seqpacket};
+use crate::wire::cut;
 
 /// The largest state, in bytes.
 const STATE_MAX: usize = 4 << 30;
@@ -106,7 +107,7 @@ impl Channel {
         let (letter, text) = match what {
             Said::Prepared => (b"P", ""),
             Said::Taken => (b"T", ""),
-            Said::Refused(why) => (b"X", why.get(..why.floor_char_boundary(MESSAGE - 1)).unwrap_or_default()),
+            Said::Refused(why) => (b"X", cut(why, MESSAGE - 1)),
             Said::Nothing | Said::Gone => return Ok(()),
         };
         seqpacket::send(self.as_fd(), &[IoSlice::new(letter), IoSlice::new(text.as_bytes())], &[], true)

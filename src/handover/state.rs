@@ -137,11 +137,14 @@ pub mod flags {
     pub const PENALTY: u32 = 32;
 }
 
+/// Some texts; None: all there may be.
+pub type Texts = Option<Vec<String>>;
+
 /// What a client is told of.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Subscription {
     /// Kinds and targets of events.
-    pub events: Option<(Option<Vec<String>>, Option<Vec<String>>)>,
+    pub events: Option<(Texts, Texts)>,
     /// Targets of logs; 1 stdout alone, 2 stderr alone, 0 both.
     pub logs: Option<(Option<Vec<String>>, u8)>,
     /// Not told since the last gap.

@@ -22,8 +22,8 @@ const DEAR: u64 = 50_000;
 /// Exits that one sweep takes before it lets the loop look at other things.
 const SWEEP_MOST: usize = 4096;
 
-/// The master, its successor, and the one before that is about to leave.
-pub type Masters = [Option<u32>; 3];
+/// The master, its successor, the one before that is about to leave, and who could take our place: their ends are no runs'.
+pub type Masters = [Option<u32>; 4];
 
 /// What has to be done about dead children, and when.
 #[derive(Debug, Default)]

@@ -27,7 +27,8 @@ impl Keeper<'_> {
     /// All that are or were masters.
     pub(super) fn masters(&self) -> Masters {
         let leaving = self.leaving.as_ref().map(|(pid, ..)| *pid);
-        [self.master.as_ref().map(|m| m.pid), self.successor.as_ref().map(|s| s.master.pid), leaving]
+        let candidate = self.candidate.as_ref().map(|candidate| candidate.pid);
+        [self.master.as_ref().map(|m| m.pid), self.successor.as_ref().map(|s| s.master.pid), leaving, candidate]
     }
 
     /// A step that the master has asked for.
@@ -49,7 +50,7 @@ impl Keeper<'_> {
 
     fn start_successor(&mut self, binary: OsString, fds: &[OwnedFd]) -> Result<(), String> {
         let [handover, stderr] = fds else { return Err("its channel did not come along".to_owned()) };
-        if self.successor.is_some() {
+        if self.successor.is_some() || self.candidate.is_some() {
             return Err("another one is being started".to_owned());
         }
         let own = io::stderr();

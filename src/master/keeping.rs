@@ -3,7 +3,7 @@
 use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use slog::{Logger, crit, error, warn};
+use slog::{Logger, crit, error};
 
 use super::Master;
 use crate::sys::seqpacket::{self, Batch};
@@ -39,13 +39,12 @@ impl Master {
         match message {
             ToMaster::Terminate => self.stop(),
             ToMaster::Kill => self.stop_now(),
-            ToMaster::Reload => warn!(
-                self.log,
-                "SIGHUP: a reload of the process file is not there yet; `preforkd reload POOL` reloads a pool"
-            ),
+            ToMaster::Reload => self.reread(),
             ToMaster::Reopen => drop(self.reopen_logs()),
             ToMaster::Upgrade => self.upgrade_by_signal(),
+            ToMaster::NoSuccessor(why) if self.replacing.is_some() => self.keeper_stays(&why),
             ToMaster::NoSuccessor(why) => self.no_successor(&why),
+            ToMaster::Keeper(versions) => self.keeper_replaced(&versions),
             ToMaster::Stored(_) | ToMaster::Begin(_) | ToMaster::Go | ToMaster::Leave => {}
         }
     }

@@ -24,6 +24,7 @@ mod lost;
 mod orphaned;
 mod record;
 mod recovery;
+mod replacing;
 mod replies;
 mod runs;
 mod sources;
@@ -100,8 +101,10 @@ struct Master {
     fostered: bool,
     /// Of the directory. Held for as long as we live: a second daemon must not start beside a master whose keeper has gone.
     lock: OwnedFd,
-    /// The process file's pools, as they were when the daemon began.
+    /// The process file's pools, as they were when it was read last.
     definitions: Option<OwnedFd>,
+    /// The process file is in JavaScript, which no master evaluates.
+    in_javascript: bool,
     wake: EventFd,
     listeners: Vec<listeners::Listener>,
     gate: gate::Gate,
@@ -150,6 +153,8 @@ struct Master {
     wrong_tokens: VecDeque<Asker>,
     keep_timer: Option<timers::Key>,
     upgrade: Option<upgrade::Upgrade>,
+    /// Another keeper is wanted.
+    replacing: Option<replacing::Replacing>,
     phase: Option<Phase>,
     askers: u64,
     journal_failed: bool,
@@ -231,6 +236,7 @@ impl Master {
                     }
                     Some(Source::Capture(_)) => self.read_capture(token),
                     Some(Source::List) => self.list_saved(),
+                    Some(Source::ProcessFile) => self.process_file_read(),
                     Some(Source::Notify) => self.apps.notify_due = true,
                     Some(Source::Node(_)) => self.node_says(token),
                     Some(Source::Probe(_)) => self.probe_event(token),
@@ -339,6 +345,7 @@ impl Master {
             Timer::List => self.write_list_again(),
             Timer::Watch(number) => self.watch_over(number),
             Timer::Upgrade => self.upgrade_late(),
+            Timer::Replace => self.keeper_stays("the keeper does not answer"),
             Timer::AskHow { slot, seq, since } => self.ask_how(slot, seq, since),
             // Only to wake us: starts are looked at in each turn.
             Timer::Workers => {}

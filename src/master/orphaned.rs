@@ -50,6 +50,7 @@ impl Master {
         // Off the loop: it would be readable for ever.
         let _ = self.poll.registry().deregister(&mut SourceFd(&self.keeper.as_raw_fd()));
         self.no_successor("the keeper has died");
+        self.keeper_stays("the keeper has died");
         if !before {
             self.part();
         }

@@ -34,6 +34,8 @@ pub enum Source {
     Watch,
     /// The list of apps has been written.
     List,
+    /// The process file has been read again.
+    ProcessFile,
     /// What is to be the master speaks.
     Successor,
     /// Another keeper may come.

@@ -151,11 +151,17 @@ fn succeed(keeper: &OwnedFd, options: &ServeOptions) -> Result<(Kept, Handed), M
 
 /// What a successor may have written to stderr before it serves, in bytes.
 const SAID_MAX: usize = 1 << 20;
-/// The pools of the process file, as they were when the daemon began, in the keeper's store.
+/// The pools of the process file, as they were when it was read last, in the keeper's store.
 pub(super) const DEFINITIONS: &str = "definitions";
 
-/// The pools of the process file: of the daemon's first master those that are in it now, else those that were in it then. A
-/// file that is being edited, or is broken, must not decide over what runs when a master dies.
+/// What is kept there.
+pub(super) fn definitions_file(pools: &[serde_json::Value]) -> io::Result<OwnedFd> {
+    memfd::sealed(DEFINITIONS, serde_json::json!({ "pools": pools }).to_string().as_bytes())
+}
+
+/// The pools of the process file: of the daemon's first master those that are in it now, else those that were in it when the
+/// daemon began, or at the last SIGHUP. A file that is being edited, or is broken, must not decide over what runs when a
+/// master dies.
 fn definitions(
     options: &ServeOptions,
     stored: Option<OwnedFd>,
@@ -215,11 +221,11 @@ impl Master {
         let lock = lock.ok_or_else(|| system("hearing from the keeper")(io::ErrorKind::NotFound.into()))?;
         let mut kept_definitions =
             known.as_ref().map(OwnedFd::try_clone).transpose().map_err(system("copying a descriptor"))?;
+        let in_javascript = evaluated.is_some();
         let (definitions, apps) = definitions(options, known, evaluated)?;
         if !restart {
             let all: Vec<serde_json::Value> = definitions.iter().map(processfile::Pool::to_json).collect();
-            let text = serde_json::json!({ "pools": all }).to_string();
-            let file = memfd::sealed(DEFINITIONS, text.as_bytes()).map_err(system("keeping the pools"))?;
+            let file = definitions_file(&all).map_err(system("keeping the pools"))?;
             super::keeping::keep(&keeper, &ToKeeper::Store(DEFINITIONS.into()), Some(file.as_fd()), &log);
             kept_definitions = Some(file);
         }
@@ -250,6 +256,7 @@ impl Master {
             fostered: false,
             lock,
             definitions: kept_definitions,
+            in_javascript,
             wake,
             listeners,
             gate,
@@ -283,6 +290,7 @@ impl Master {
             wrong_tokens: Default::default(),
             keep_timer: None,
             upgrade: None,
+            replacing: None,
             phase: None,
             askers: 0,
             journal_failed: false,

@@ -56,6 +56,8 @@ pub enum Timer {
     Workers,
     /// A successor has had its time.
     Upgrade,
+    /// The keeper has had its time to be replaced.
+    Replace,
     /// A dead process is asked how it ended, since this time, ns monotonic.
     AskHow { slot: u32, seq: u64, since: u64 },
     /// What a start or new definitions took for a while is given back.

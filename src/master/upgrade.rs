@@ -19,7 +19,8 @@ use super::sources::Source;
 use super::timers::{Key, Timer};
 use crate::handover::{self, Channel, Said};
 use crate::sys::clock::monotonic_ns;
-use crate::sys::{memfd, poll, seqpacket};
+use crate::sys::pidfd::PidFd;
+use crate::sys::{memfd, poll, process, seqpacket};
 use crate::wire::control::{self, ToKeeper, ToMaster};
 use crate::wire::info::Upgraded;
 use crate::wire::rpc::RpcError;
@@ -30,6 +31,9 @@ const PREPARE: Duration = Duration::from_secs(10);
 const TAKE: Duration = Duration::from_secs(5);
 /// How long we wait for workers that are being replaced or deleted.
 const CALM: Duration = Duration::from_secs(30);
+const SIGHUP: i32 = 1;
+const SIGUSR1: i32 = 10;
+const SIGUSR2: i32 = 12;
 /// What is told of the successor's stderr, in bytes.
 const STDERR: usize = 4096;
 
@@ -77,7 +81,7 @@ impl Master {
         if self.stopping() {
             return Err((asker, RpcError::shutting_down("the daemon is shutting down")));
         }
-        if self.upgrade.is_some() {
+        if self.upgrade.is_some() || self.replacing.is_some() {
             return Err((asker, RpcError::upgrade_failed("another upgrade is under way")));
         }
         let failed = |e: io::Error| RpcError::upgrade_failed(format!("the upgrade cannot begin: {e}"));
@@ -137,7 +141,7 @@ impl Master {
             Stage::Beginning => format!("the new program did not begin to take over within {PREPARE:?}"),
             Stage::Prepared => {
                 format!(
-                    "for {CALM:?} workers were being reloaded or deleted, or the list of apps could not be written; try again later"
+                    "for {CALM:?} workers were being reloaded or deleted, the process file was being read, or the list of apps could not be written; try again later"
                 )
             }
             Stage::Ending(_) => return self.no_successor("the keeper does not answer"),
@@ -194,6 +198,7 @@ impl Master {
         self.upgrade.as_ref().is_some_and(|upgrade| matches!(upgrade.stage, Stage::Prepared))
             && !self.stopping()
             && self.apps_are_calm()
+            && self.pools.iter().all(|pool| !pool.outdated)
             && !self.journal_failed
     }
 
@@ -209,10 +214,32 @@ impl Master {
             }
         };
         if taken {
+            self.pass_on(&later);
             return true;
         }
         later.into_iter().for_each(|message| self.obey_keeper(message));
         false
+    }
+
+    /// What the keeper has said while nobody served is the successor's to hear, and only the keeper can tell it.
+    fn pass_on(&self, later: &[ToMaster]) {
+        let signal = |message: &ToMaster| match message {
+            ToMaster::Reload => Some(SIGHUP),
+            ToMaster::Reopen => Some(SIGUSR1),
+            ToMaster::Upgrade => Some(SIGUSR2),
+            _ => None,
+        };
+        for signal in later.iter().filter_map(signal) {
+            // While it lives the number is its own, and it does not die before us.
+            let parent = process::parent();
+            let told = match parent == self.table.keeper() {
+                true => PidFd::open(parent).and_then(|keeper| keeper.send(signal)),
+                false => Err(io::Error::other("our parent is another process")),
+            };
+            if let Err(e) = told {
+                warn!(self.log, "the keeper cannot be told of a signal again"; "signal" => signal, "error" => %e);
+            }
+        }
     }
 
     /// `later`: what the keeper has said about other things meanwhile.
@@ -293,7 +320,7 @@ fn channel() -> io::Result<(Channel, std::os::fd::OwnedFd, File)> {
 }
 
 /// The program that has the name now that ours had when we were started.
-fn own_program() -> io::Result<String> {
+pub(super) fn own_program() -> io::Result<String> {
     let path = std::env::current_exe()?.into_os_string().into_string();
     let path = path.map_err(|path| io::Error::other(format!("{} is not UTF-8", path.display())))?;
     // proc(5): what /proc/self/exe says of a file that has been replaced.
@@ -312,7 +339,7 @@ fn checked(asked_at: u64) -> Upgraded {
 }
 
 /// The end of what a program has written.
-fn tail(file: &File) -> String {
+pub(super) fn tail(file: &File) -> String {
     let len = file.metadata().map_or(0, |m| m.len());
     let from = len.saturating_sub(STDERR as u64);
     let mut bytes = vec![0; (len - from) as usize];

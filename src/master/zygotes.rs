@@ -300,6 +300,11 @@ impl Master {
 
     fn reload_done(&mut self, index: usize, number: u32, outcome: Result<(), String>) {
         self.pool_reloaded(index, &outcome);
+        self.answer_reload(index, number, outcome);
+        self.load_anew_if_outdated(index);
+    }
+
+    fn answer_reload(&mut self, index: usize, number: u32, outcome: Result<(), String>) {
         let Some(at) = self.reloads.iter().position(|(i, n, _)| (*i, *n) == (index, number)) else { return };
         let (_, _, asker) = self.reloads.swap_remove(at);
         match outcome {

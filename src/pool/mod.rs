@@ -62,6 +62,8 @@ pub struct Pool {
     pub error: Option<String>,
     /// The latest preload failed: `run` is told so, until one works.
     pub down: bool,
+    /// What is loading now is of a definition that has been replaced meanwhile.
+    pub outdated: bool,
     /// Pauses between preloads.
     pub reload_backoff: Backoff,
     /// Pauses between forks; until this time (ns monotonic) none is asked for.
@@ -137,6 +139,7 @@ impl Pool {
             idle: VecDeque::new(),
             error: None,
             down: false,
+            outdated: false,
             reload_backoff: Backoff::new(RELOAD_PAUSE.0, RELOAD_PAUSE.1),
             fork_backoff: Backoff::new(FORK_PAUSE.0, FORK_PAUSE.1),
             no_forks_until: None,

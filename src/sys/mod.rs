@@ -10,6 +10,7 @@ pub mod cgroup;
 pub mod clock;
 pub mod clone;
 pub mod eventfd;
+pub mod exec;
 pub mod files;
 pub mod listen;
 pub mod logfile;

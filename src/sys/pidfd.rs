@@ -89,7 +89,10 @@ impl PidFd {
             return if e.raw_os_error() == Some(libc::ESRCH) { Ok(None) } else { Err(e) };
         }
         let status = info.exit_code;
-        Ok((info.mask & PIDFD_INFO_EXIT != 0).then(|| match status & 0x7f {
+        if info.mask & PIDFD_INFO_EXIT == 0 {
+            return Ok(None);
+        }
+        Ok(Some(match status & 0x7f {
             0 => How::Exited(status >> 8 & 0xff),
             signal if status & 0x80 != 0 => How::Dumped(signal),
             signal => How::Killed(signal),

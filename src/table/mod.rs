@@ -116,6 +116,11 @@ impl Table {
         self.words.all()[at::KEEPER_PID].store(pid.into(), Ordering::Release);
     }
 
+    /// Whose table it is.
+    pub fn keeper(&self) -> u32 {
+        self.word(at::KEEPER_PID).load(Ordering::Acquire) as u32
+    }
+
     /// Notes who serves it now.
     pub fn set_master(&self, pid: u32) {
         self.words.all()[at::MASTER_PID].store(pid.into(), Ordering::Release);

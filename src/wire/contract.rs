@@ -76,7 +76,7 @@ fn info() -> Info {
         listen: Vec::new(),
         counts: Counts::default(),
         limits: Limits::default(),
-        warning: Some("no keeper".to_owned()),
+        warning: None,
     }
 }
 

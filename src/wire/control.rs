@@ -26,8 +26,14 @@ pub enum ToKeeper {
     Commit,
     /// No upgrade after all: end the successor.
     Abandon,
+    /// Let the program of this path take your place. What it has for stderr comes with this.
+    Replace(String),
+    /// Only ask it whether it could.
+    CheckKeeper(String),
     /// Some of those who are looked after are not your children: later masters have to know.
     Strangers,
+    /// What was to be done because of [`ToMaster::Reload`] has been done, or cannot be.
+    Reloaded,
 }
 
 /// Keeper → master.
@@ -55,6 +61,8 @@ pub enum ToMaster {
     Leave,
     /// There is no successor, or none any more.
     NoSuccessor(String),
+    /// The keeper has been replaced, or could be: the version it had, a blank, and the new one.
+    Keeper(String),
 }
 
 impl ToKeeper {
@@ -72,6 +80,9 @@ impl ToKeeper {
             ToKeeper::Commit => message(b'C', ""),
             ToKeeper::Abandon => message(b'A', ""),
             ToKeeper::Strangers => message(b'O', ""),
+            ToKeeper::Reloaded => message(b'H', ""),
+            ToKeeper::Replace(path) => message(b'P', path),
+            ToKeeper::CheckKeeper(path) => message(b'K', path),
         }
     }
 
@@ -90,6 +101,9 @@ impl ToKeeper {
             b'C' => ToKeeper::Commit,
             b'A' => ToKeeper::Abandon,
             b'O' => ToKeeper::Strangers,
+            b'H' => ToKeeper::Reloaded,
+            b'P' => ToKeeper::Replace(text(rest)?),
+            b'K' => ToKeeper::CheckKeeper(text(rest)?),
             _ => return None,
         })
     }
@@ -108,9 +122,8 @@ impl ToMaster {
             ToMaster::Upgrade => message(b'U', ""),
             ToMaster::Go => message(b'G', ""),
             ToMaster::Leave => message(b'V', ""),
-            ToMaster::NoSuccessor(why) => {
-                message(b'N', why.get(..why.floor_char_boundary(MAX - 1)).unwrap_or_default())
-            }
+            ToMaster::NoSuccessor(why) => message(b'N', super::cut(why, MAX - 1)),
+            ToMaster::Keeper(versions) => message(b'E', versions),
         }
     }
 
@@ -128,6 +141,7 @@ impl ToMaster {
             b'G' => ToMaster::Go,
             b'V' => ToMaster::Leave,
             b'N' => ToMaster::NoSuccessor(text(rest)?),
+            b'E' => ToMaster::Keeper(text(rest)?),
             _ => return None,
         })
     }
@@ -141,6 +155,8 @@ pub const MASTER_FD: i32 = 3;
 pub const HANDOVER_FD: i32 = 4;
 /// Under this number a successor finds the daemon's stderr; its own is read by its predecessor until it serves.
 pub const STDERR_FD: i32 = 5;
+/// In the environment of a program that takes a keeper's place, or is asked whether it could.
+pub const KEEPER_ENV: &str = "PREFORKD_KEEPER";
 /// In the environment of a successor.
 pub const SUCCESSOR_ENV: &str = "PREFORKD_SUCCESSOR";
 /// Names that number in the environment; its presence says that a `serve` is to be the master.
@@ -167,10 +183,13 @@ mod tests {
             ToKeeper::Drained,
             ToKeeper::Quit(7),
             ToKeeper::Upgrade("/usr/bin/preforkd".into()),
+            ToKeeper::Replace("/usr/bin/preforkd".into()),
+            ToKeeper::CheckKeeper("/usr/bin/preforkd".into()),
             ToKeeper::Frozen,
             ToKeeper::Commit,
             ToKeeper::Abandon,
             ToKeeper::Strangers,
+            ToKeeper::Reloaded,
         ] {
             assert_eq!(ToKeeper::decode(&m.encode()), Some(m));
         }
@@ -182,6 +201,7 @@ mod tests {
             ToMaster::Reload,
             ToMaster::Reopen,
             ToMaster::Upgrade,
+            ToMaster::Keeper("0.1.0 0.2.0".into()),
             ToMaster::Go,
             ToMaster::Leave,
             ToMaster::NoSuccessor("it ended with exit code 1".into()),

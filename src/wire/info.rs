@@ -217,14 +217,14 @@ pub struct Stopping {
 pub struct Upgraded {
     /// Only looked whether it could be done.
     pub checked: bool,
-    /// What serves now; absent after a check.
+    /// What serves now, or is the keeper now; absent after a check.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// What served when it was asked for.
     pub former_version: String,
     /// The master that serves now.
     pub master_pid: u32,
-    /// For how long nobody was served, in µs; absent after a check.
+    /// For how long nobody was served, in µs; absent after a check, and where the keeper was replaced, which stops nobody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pause_us: Option<u64>,
     /// From the request to the answer, in ms.

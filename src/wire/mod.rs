@@ -27,6 +27,12 @@ mod contract;
 #[cfg(test)]
 mod mutation;
 
+/// At most the first `most` bytes of a text, and no half character.
+pub fn cut(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or_default()]
+}
+
 /// Which of the two protocols a line speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {

@@ -28,3 +28,19 @@ fn an_idle_daemon_with_idle_children_does_not_wake_up() {
     let after: Vec<_> = all.iter().map(|pid| wakes(*pid)).collect();
     assert_eq!(before, after);
 }
+
+#[test]
+fn a_daemon_that_has_started_gives_back_the_stack_of_its_start() {
+    let daemon = Setup::empty().start();
+    // kB, proc_pid_smaps(5).
+    let stack = |pid: u32| -> u64 {
+        let maps = std::fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap();
+        let rss = maps.lines().skip_while(|line| !line.ends_with("[stack]")).find_map(|line| line.strip_prefix("Rss:"));
+        rss.unwrap().split_whitespace().next().unwrap().parse().unwrap()
+    };
+    let before = [daemon.pid(), daemon.master()].map(|pid| (pid, stack(pid)));
+    for (pid, before) in before {
+        eventually("the stack is given back", || (stack(pid) < before).then_some(()));
+        assert!(stack(pid) <= 64, "{} kB of {before}", stack(pid));
+    }
+}

@@ -7,6 +7,7 @@ use slog::{error, info};
 
 use super::super::Master;
 use super::super::runs::Asker;
+use super::comparing::{Definitions, Others, REMOVED, UNCHANGED};
 use super::{Entry, Environment, Until, Worker};
 use crate::processfile::{self, App, Program};
 use crate::sys::clock::wall_ns;
@@ -18,41 +19,65 @@ use crate::workers::{Event, Life, count, free_numbers};
 impl Master {
     /// `apps.start` with definitions, and `apps.apply`.
     pub(in super::super) fn define(&mut self, asker: Asker, define: Box<Define>) {
-        let (apps, pools) = match self.read_definitions(&define) {
+        let others = if define.apply { Others::Go } else { Others::Stay };
+        let definitions = match self.read_definitions(&define, others) {
             Ok(read) => read,
             Err(e) => return self.refuse(asker, &e),
         };
-        let changes = self.changes(&define, &apps, &pools);
         if define.dry_run {
-            return self.answer(asker, &Applied { changes, dry_run: true });
-        }
-        for pool in pools {
-            if let Err(e) = self.define_pool(pool) {
-                return self.refuse(asker, &RpcError::invalid_params(e));
-            }
+            return self.answer(asker, &Applied { changes: definitions.changes, dry_run: true });
         }
         let env: Environment = Rc::new(define.env.clone());
-        let mut ids = Vec::new();
-        for app in apps {
-            let name = app.name.clone();
-            self.define_app(app, &env, define.update_env, !define.apply);
-            ids.extend(self.apps.ids_of(&name));
-        }
-        // They may wait for something else now, or for nothing.
-        self.release_held();
-        if define.apply {
-            for change in changes.iter().filter(|c| c.change == "removed" && c.kind == "app") {
-                let gone = self.apps.ids_of(&change.name);
-                gone.into_iter().for_each(|id| self.doom_worker(id));
-            }
-        }
-        self.save_list();
+        let names: Vec<String> = definitions.apps.iter().map(|app| app.name.clone()).collect();
+        let changes = match self.take_definitions(definitions, &env, define.update_env, others) {
+            Ok(changes) => changes,
+            Err(e) => return self.refuse(asker, &RpcError::invalid_params(e)),
+        };
         if define.apply {
             let answer = super::value(&Applied { changes, dry_run: false });
             return self.answer_once_saved(asker, answer);
         }
+        let ids = names.iter().flat_map(|name| self.apps.ids_of(name)).collect();
         let until = if define.wait { Until::Up } else { Until::Now };
         self.answer_when(asker, ids, until);
+    }
+
+    /// What runs becomes what they say. Returns what has changed; the error is of the system, and what came before it stays.
+    pub(super) fn take_definitions(
+        &mut self,
+        definitions: Definitions,
+        env: &Environment,
+        update_env: bool,
+        others: Others,
+    ) -> Result<Vec<Change>, String> {
+        let Definitions { apps, pools, changes } = definitions;
+        for pool in pools {
+            self.define_pool(pool, others)?;
+        }
+        let going: HashSet<Rc<str>> =
+            self.apps.workers.values().filter(|w| w.doomed).map(|w| Rc::clone(&w.app)).collect();
+        let same: HashSet<&str> = match others {
+            Others::Stay => HashSet::new(),
+            _ => changes.iter().filter(|c| c.change == UNCHANGED).map(|c| &*c.name).collect(),
+        };
+        for app in apps {
+            let name = app.name.clone();
+            // Most of a large file is as it was, and a look for its workers is one at all workers.
+            if update_env || !same.contains(&*name) || going.contains(&*name) {
+                self.define_app(app, env, update_env, others == Others::Stay);
+            }
+            if others != Others::Stay {
+                self.declared(&name);
+            }
+        }
+        // They may wait for something else now, or for nothing.
+        self.release_held();
+        for change in changes.iter().filter(|c| c.change == REMOVED) {
+            let gone = self.apps.ids_of(&change.name);
+            gone.into_iter().for_each(|id| self.doom_worker(id));
+        }
+        self.save_list();
+        Ok(changes)
     }
 
     /// Apps of the file that the daemon was started with.
@@ -60,87 +85,32 @@ impl Master {
         if apps.is_empty() {
             return;
         }
-        if let Some(why) = self.circle_with(&apps, false) {
+        if let Some(why) = self.circle_with(&apps, Others::Stay) {
             return error!(self.log, "the apps of the file, with those of the list, cannot be started"; "why" => why);
         }
-        let text = |word: std::ffi::OsString| word.into_string().ok();
-        let env: Environment = Rc::new(std::env::vars_os().filter_map(|(k, v)| Some((text(k)?, text(v)?))).collect());
+        let env = self.own_environment();
         for app in apps {
+            let name = app.name.clone();
             self.define_app(app, &env, false, false);
+            self.declared(&name);
         }
         self.save_list();
     }
 
-    fn read_definitions(&self, define: &Define) -> Result<(Vec<App>, Vec<processfile::Pool>), RpcError> {
-        let raw = |list: &Option<Box<serde_json::value::RawValue>>| list.as_ref().map_or("[]", |l| l.get()).to_owned();
-        let text = format!("{{\"apps\": {}, \"pools\": {}}}", raw(&define.apps), raw(&define.pools));
-        let names: Vec<&str> = self.pools.iter().map(|p| p.definition.name.as_str()).collect();
-        let read = processfile::parse_apps(&text, &define.folder, &names);
-        let (apps, pools) = read.map_err(|e| RpcError::invalid_params(e.to_string()))?;
-        for app in &apps {
-            if self.pool_index(&app.name).is_some() {
-                let text = format!("\"{}\" is a pool's name already: pools and apps share one name space", app.name);
-                return Err(RpcError::invalid_params(text));
-            }
-            if let Program::Pool { pool, .. } = &app.program
-                && self.pool_index(pool).is_none()
-                && pools.iter().all(|p| p.name != *pool)
-            {
-                return Err(RpcError::pool_not_found(format!("app \"{}\": there is no pool \"{pool}\"", app.name)));
-            }
-        }
-        if let Some(why) = self.circle_with(&apps, define.apply) {
-            return Err(RpcError::invalid_params(why));
-        }
-        if let Some(pool) = pools.iter().find(|p| self.apps.entries.contains_key(&p.name)) {
-            let text = format!("\"{}\" is an app's name already: pools and apps share one name space", pool.name);
-            return Err(RpcError::invalid_params(text));
-        }
-        Ok((apps, pools))
+    /// The daemon's, for apps of its file; the one that others of them have, where it is the same.
+    pub(super) fn own_environment(&self) -> Environment {
+        let text = |word: std::ffi::OsString| word.into_string().ok();
+        let own: BTreeMap<String, String> =
+            std::env::vars_os().filter_map(|(k, v)| Some((text(k)?, text(v)?))).collect();
+        let known = self.apps.entries.values().map(|entry| &entry.env).find(|env| ***env == own);
+        known.map_or_else(|| Rc::new(own), Rc::clone)
     }
 
-    /// The circle of `depends_on` that there would be with these apps, of which each would wait for ever. `alone`: all others go.
-    fn circle_with(&self, apps: &[App], alone: bool) -> Option<String> {
-        let new: HashSet<&str> = apps.iter().map(|app| app.name.as_str()).collect();
-        let staying: HashSet<&str> = self.apps.workers.values().filter(|w| !w.doomed).map(|w| &*w.app).collect();
-        let stays = |name: &str| !alone && staying.contains(name) && !new.contains(name);
-        let there = self.apps.entries.values().map(|entry| &*entry.app).filter(|app| stays(&app.name));
-        let all: Vec<&App> = apps.iter().chain(there).collect();
-        processfile::circle(&all).map(|names| processfile::circle_told(&names))
-    }
-
-    /// What would become different.
-    fn changes(&self, define: &Define, apps: &[App], pools: &[processfile::Pool]) -> Vec<Change> {
-        let change = |name: &str, kind: &str, keys: Option<Vec<String>>| Change {
-            name: name.to_owned(),
-            kind: kind.to_owned(),
-            change: match &keys {
-                None => "added",
-                Some(keys) if keys.is_empty() => "unchanged",
-                Some(_) => "changed",
-            }
-            .to_owned(),
-            keys: keys.unwrap_or_default(),
-        };
-        let mut changes = Vec::new();
-        for pool in pools {
-            let old = self.pool_index(&pool.name).map(|i| &self.pools[i].definition);
-            changes.push(change(&pool.name, "pool", old.map(|old| pool.differs(old))));
+    /// A process file has that app.
+    fn declared(&mut self, name: &str) {
+        if let Some(entry) = self.apps.entries.get_mut(name) {
+            entry.declared = true;
         }
-        for app in apps {
-            let old = self.apps.entries.get(&app.name);
-            changes.push(change(&app.name, "app", old.map(|old| app.differs(&old.app))));
-        }
-        if define.apply {
-            let gone = self.apps.entries.keys().filter(|name| apps.iter().all(|app| app.name != **name));
-            changes.extend(gone.map(|name| Change {
-                name: name.clone(),
-                kind: "app".to_owned(),
-                change: "removed".to_owned(),
-                keys: Vec::new(),
-            }));
-        }
-        changes
     }
 
     /// Adds an app, or gives one that is there another definition. `start`: those that are not up are started, too, but
@@ -154,7 +124,7 @@ impl Master {
         let (former, going) = self.partition_doomed(self.apps.ids_of(&name));
         let Some(old) = self.apps.entries.get_mut(&name) else {
             info!(self.log, "an app has been added"; "app" => &name, "instances" => wanted);
-            let entry = Entry { app: Rc::new(app), env: Rc::clone(env), sockets: Vec::new() };
+            let entry = Entry { app: Rc::new(app), env: Rc::clone(env), declared: false, sockets: Vec::new() };
             self.apps.entries.insert(name.clone(), Box::new(entry));
             for id in self.set_instances(&name, wanted) {
                 if autostart {

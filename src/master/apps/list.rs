@@ -41,6 +41,9 @@ pub struct SavedApp {
     pub app: serde_json::Value,
     /// Which of the environments.
     pub env: usize,
+    /// A process file has it.
+    #[serde(default)]
+    pub declared: bool,
 }
 
 /// A worker in the file.
@@ -264,6 +267,14 @@ mod tests {
         assert_eq!(saved.unwrap().next_id, 7);
         assert!(why.unwrap().contains("apps.json.damaged"));
         assert_eq!(fs::read(path.with_extension("json.damaged")).unwrap(), &bytes[..bytes.len() / 2]);
+    }
+
+    #[test]
+    fn a_list_of_before_it_was_known_whose_an_app_is_is_read() {
+        let text = r#"{"version": 1, "next_id": 3, "environments": [{}], "pools": [], "workers": [],
+                       "apps": [{"app": {"name": "web"}, "env": 0}]}"#;
+        let saved: Saved = serde_json::from_str(text).unwrap();
+        assert!(!saved.apps[0].declared, "it stays, for it may have come by `start`");
     }
 
     #[test]

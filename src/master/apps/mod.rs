@@ -9,6 +9,7 @@
 //! ```
 
 mod changing;
+mod comparing;
 mod defining;
 mod list;
 mod measuring;
@@ -19,6 +20,7 @@ mod pools;
 mod readiness;
 mod recovering;
 mod reloading;
+mod rereading;
 mod sockets;
 mod spawning;
 mod telling;
@@ -89,6 +91,8 @@ pub(super) struct Apps {
     pub early_ready: Vec<u32>,
     /// Whoever waits for an answer.
     pub pending: Vec<Pending>,
+    /// The process file is being read again.
+    rereading: Option<rereading::Rereading>,
 }
 
 /// An app.
@@ -98,6 +102,8 @@ pub(super) struct Entry {
     pub app: Rc<App>,
     /// What the caller had.
     pub env: Environment,
+    /// A process file has it, the daemon's or that of `apply`; else it came by `start`.
+    pub declared: bool,
     /// Sockets that are kept for it.
     pub sockets: Vec<sockets::Socket>,
 }
@@ -187,6 +193,7 @@ impl Apps {
             early_ready: Vec::new(),
             list,
             pending: Vec::new(),
+            rereading: None,
         }
     }
 
@@ -298,14 +305,14 @@ impl Master {
     }
 
     /// Whether nothing is in between that the next master could not tell from the list, the table and its processes: no
-    /// worker is being replaced, deleted or forked, and the list is on the disk.
+    /// worker is being replaced, deleted or forked, the process file is not being read, and the list is on the disk.
     pub(super) fn apps_are_calm(&self) -> bool {
         let list = &self.apps.list;
-        let settled = |w: &Box<Worker>| !w.doomed && w.successor.is_none();
         self.apps.rollouts.is_empty()
+            && self.apps.rereading.is_none()
             && !list.dirty
             && list.saved() >= list.version()
-            && self.apps.workers.values().all(settled)
+            && self.apps.workers.values().all(|w| !w.doomed && w.successor.is_none())
             && self.runs.alive().all(|(_, live)| live.worker.is_none() || live.process.is_some())
     }
 

@@ -1,18 +1,30 @@
 //! Pools that come, or change, while the daemon runs.
 
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::AsFd;
+
 use slog::{info, warn};
 
 use super::super::Master;
 use super::super::runs::{Asker, Form};
+use super::super::startup::{DEFINITIONS, definitions_file};
+use super::comparing::Others;
 use crate::pool::Pool;
 use crate::processfile;
+use crate::wire::control::ToKeeper;
 
 impl Master {
     /// Adds a pool, or gives one that is there another definition: its next generation is of that.
-    pub(super) fn define_pool(&mut self, definition: processfile::Pool) -> Result<(), String> {
+    pub(super) fn define_pool(&mut self, definition: processfile::Pool, others: Others) -> Result<(), String> {
         let name = definition.name.clone();
         self.apps.list.pools.retain(|pool| pool.name != name);
-        self.apps.list.pools.push(definition.clone());
+        if definition.default {
+            self.make_way_for_default(&name)?;
+        }
+        if others != Others::GoIfDeclared {
+            self.apps.list.pools.push(definition.clone());
+        }
         self.apps.watching.stale = true;
         let Some(index) = self.pool_index(&name) else { return self.add_pool(definition) };
         let keys = definition.differs(&self.pools[index].definition);
@@ -23,9 +35,67 @@ impl Master {
         let pool = &mut self.pools[index];
         pool.admission.resize(definition.max_running, definition.max_queued);
         pool.definition = definition;
+        self.choose_default_pool();
+        if keys == ["default"] {
+            return Ok(());
+        }
         self.open_outlets(index).map_err(|e| format!("pool \"{name}\": opening its output: {e}"))?;
-        let nobody = Asker { connection: mio::Token(usize::MAX), form: Form::Silent };
-        self.reload(nobody, index);
+        if self.reloads.iter().any(|(pool, _, _)| *pool == index) || self.pools[index].loading().is_some() {
+            self.pools[index].outdated = true;
+        } else {
+            self.reload(Asker { connection: mio::Token(usize::MAX), form: Form::Silent }, index);
+        }
+        Ok(())
+    }
+
+    /// A generation is ready, or will not be: was it one of a definition that has been replaced meanwhile?
+    pub(in super::super) fn load_anew_if_outdated(&mut self, index: usize) {
+        if std::mem::take(&mut self.pools[index].outdated) && !self.stopping() {
+            self.reload(Asker { connection: mio::Token(usize::MAX), form: Form::Silent }, index);
+        }
+    }
+
+    /// Of two pools that say so the younger is the default; both together would be refused by whoever reads the list.
+    fn make_way_for_default(&mut self, name: &str) -> Result<(), String> {
+        self.apps.list.pools.iter_mut().for_each(|pool| pool.default = false);
+        let definitions = self.pools.iter_mut().map(|pool| &mut pool.definition);
+        let mut any = false;
+        for pool in definitions.filter(|pool| pool.name != name) {
+            any |= std::mem::take(&mut pool.default);
+        }
+        match any {
+            true => self.store_definitions().map_err(|e| format!("pool \"{name}\": keeping what is the default: {e}")),
+            false => Ok(()),
+        }
+    }
+
+    /// The process file has been read again, and has these pools; `default` is what is, by the file alone. Those that it had
+    /// before stay, and what they are called is returned; none of them is the default any more.
+    pub(super) fn keep_definitions(
+        &mut self,
+        of_the_file: &HashSet<String>,
+        default: Option<&str>,
+    ) -> io::Result<Vec<String>> {
+        let of_the_list: HashSet<&str> = self.apps.list.pools.iter().map(|pool| pool.name.as_str()).collect();
+        let definitions = self.pools.iter_mut().map(|pool| &mut pool.definition);
+        let mut kept: Vec<_> = definitions.filter(|pool| !of_the_list.contains(&*pool.name)).collect();
+        let left: Vec<String> =
+            kept.iter().filter(|pool| !of_the_file.contains(&pool.name)).map(|pool| pool.name.clone()).collect();
+        if !left.is_empty() {
+            kept.iter_mut().for_each(|pool| pool.default = default == Some(&pool.name));
+        }
+        self.choose_default_pool();
+        self.store_definitions().map(|()| left)
+    }
+
+    /// What the process file has, for the masters that follow. Other pools are in the list.
+    fn store_definitions(&mut self) -> io::Result<()> {
+        let of_the_list: HashSet<&str> = self.apps.list.pools.iter().map(|pool| pool.name.as_str()).collect();
+        let definitions = self.pools.iter().map(|pool| &pool.definition);
+        let kept = definitions.filter(|pool| !of_the_list.contains(&*pool.name));
+        let file = definitions_file(&kept.map(processfile::Pool::to_json).collect::<Vec<_>>())?;
+        self.tell_keeper(&ToKeeper::Store(DEFINITIONS.into()), Some(file.as_fd()));
+        self.definitions = Some(file);
         Ok(())
     }
 

@@ -60,7 +60,7 @@ impl Master {
                 environments.push(Rc::clone(&entry.env));
                 environments.len() - 1
             });
-            apps.push(SavedApp { app: entry.app.to_json(), env });
+            apps.push(SavedApp { app: entry.app.to_json(), env, declared: entry.declared });
         }
         let workers = self.apps.workers.iter().filter(|(_, w)| !w.doomed);
         let saved = Saved {
@@ -102,6 +102,7 @@ impl Master {
             None => {}
         }
         self.settle(None);
+        self.tell_reread();
     }
 
     /// A while after it could not be written.
@@ -150,7 +151,7 @@ impl Master {
         for (app, old) in apps.into_iter().zip(&saved.apps) {
             let env = Rc::clone(environments.get(old.env).unwrap_or(&none));
             let name = app.name.clone();
-            let entry = Entry { app: Rc::new(app), env, sockets: Vec::new() };
+            let entry = Entry { app: Rc::new(app), env, declared: old.declared, sockets: Vec::new() };
             self.apps.entries.insert(name, Box::new(entry));
         }
         let now = monotonic_ns();

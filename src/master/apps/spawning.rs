@@ -97,14 +97,10 @@ impl Master {
             What::Exec { script, .. } => script,
             What::Pool { entry, .. } => entry,
         };
-        let mut cut = entry.len().min(crate::wire::request::MAX_ENTRY);
-        while !entry.is_char_boundary(cut) {
-            cut -= 1;
-        }
         let claim = Claim {
             id: &id.to_string(),
             pool: &app.name,
-            entry: &entry[..cut],
+            entry: crate::wire::cut(entry, crate::wire::request::MAX_ENTRY),
             state: State::Starting,
             worker: true,
             queued_at: wall_ns(),

@@ -1,6 +1,7 @@
 //! `apps.…`: what administrators ask of workers.
 
 use super::super::Master;
+use super::super::orphaned::NO_KEEPER;
 use super::super::runs::Asker;
 use crate::wire::request::{Apps, Target, Targets};
 use crate::wire::rpc::RpcError;
@@ -9,6 +10,15 @@ pub(super) fn obey(master: &mut Master, asker: Asker, request: Apps) {
     let changes = !matches!(request, Apps::List { .. } | Apps::Describe { .. } | Apps::Env { .. });
     if changes && master.stopping() {
         return master.refuse(asker, &RpcError::shutting_down("the daemon is shutting down; nothing is changed"));
+    }
+    // Stopping and deleting need no keeper; a worker that is to start would wait for one.
+    let starts = match &request {
+        Apps::Define(define) => !define.dry_run,
+        Apps::Start { .. } | Apps::Restart { .. } | Apps::Reload { .. } | Apps::Scale { .. } | Apps::Resurrect => true,
+        _ => false,
+    };
+    if starts && master.fostered {
+        return master.refuse(asker, &RpcError::start_failed(NO_KEEPER));
     }
     match request {
         Apps::List { target } => {

@@ -39,7 +39,7 @@ pub(super) fn obey(master: &mut Master, asker: Asker, method: Method) {
         Method::Ping => master.answer(asker, &Pong { version: env!("CARGO_PKG_VERSION").into() }),
         Method::Info => info::obey(master, asker),
         Method::Shutdown => shutdown::obey(master, asker),
-        Method::Upgrade { binary, check } => upgrade::obey(master, asker, binary, check),
+        Method::Upgrade { binary, check, keeper } => upgrade::obey(master, asker, binary, check, keeper),
         Method::Auth { token } => auth::obey(master, asker, &token),
         Method::Apps(request) => apps::obey(master, asker, request),
         Method::AppsLogs(wanted) => logs::obey(master, asker, wanted),

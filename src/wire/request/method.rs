@@ -41,7 +41,7 @@ pub enum Method {
     /// Drain, then end.
     Shutdown,
     /// Another program takes over.
-    Upgrade { binary: Option<String>, check: bool },
+    Upgrade { binary: Option<String>, check: bool, keeper: bool },
     /// Say who one is.
     Auth { token: String },
     /// About apps.
@@ -137,8 +137,9 @@ impl Method {
             "info" => none().map(|()| Method::Info)?,
             "shutdown" => none().map(|()| Method::Shutdown)?,
             "upgrade" => {
-                let UpgradeParams { binary, check } = read(raw)?;
-                Method::Upgrade { binary: binary.map(|path| path.0), check: check.unwrap_or(false) }
+                let UpgradeParams { binary, check, keeper } = read(raw)?;
+                let (check, keeper) = (check.unwrap_or(false), keeper.unwrap_or(false));
+                Method::Upgrade { binary: binary.map(|path| path.0), check, keeper }
             }
             "auth" => Method::Auth { token: required(read::<AuthParams>(raw)?.token, "token")? },
             "apps.logs" => Method::AppsLogs(read::<LogsParams>(raw)?.validate()?),

@@ -39,7 +39,7 @@ params!(RunsParams { pool: Option<String>, state: Option<State>, limit: Option<u
 params!(ReloadParams { name: Option<String> });
 params!(AuthParams { token: Option<String> });
 params!(Nothing {});
-params!(UpgradeParams { binary: Option<NoNul>, check: Option<bool> });
+params!(UpgradeParams { binary: Option<NoNul>, check: Option<bool>, keeper: Option<bool> });
 params!(LogsParams { target: Option<Targets>, lines: Option<u32>, follow: Option<bool>, stream: Option<LogStream> });
 params!(FlushParams { target: Option<Targets> });
 params!(SubscribeParams { kinds: Option<Vec<String>>, target: Option<Targets> });

@@ -68,14 +68,12 @@ errors! {
     shutting_down = SHUTTING_DOWN -32011 "shutting_down";
     /// The new generation did not get ready; the old one stays.
     reload_failed = RELOAD_FAILED -32012 "reload_failed";
-    /// Not there in this version.
-    not_available = NOT_AVAILABLE -32013 "not_available";
     /// No such class, function or file.
     entry_not_found = ENTRY_NOT_FOUND -32014 "entry_not_found";
-    /// The new program could not take over; the old one carries on.
-    upgrade_failed = UPGRADE_FAILED -32016 "upgrade_failed";
     /// No app or worker is meant by that.
     app_not_found = APP_NOT_FOUND -32015 "app_not_found";
+    /// The new program could not take over; the old one carries on.
+    upgrade_failed = UPGRADE_FAILED -32016 "upgrade_failed";
 }
 
 impl RpcError {

@@ -160,7 +160,7 @@ fn codes_and_kinds_are_each_there_once() {
     kinds.sort_unstable();
     kinds.dedup();
     assert_eq!((codes.len(), kinds.len()), (there, there));
-    assert!(RpcError::ALL.iter().filter(|(code, _)| *code > -32600).all(|(code, _)| (-32015..=-32000).contains(code)));
+    assert!(RpcError::ALL.iter().filter(|(code, _)| *code > -32600).all(|(code, _)| (-32016..=-32000).contains(code)));
 }
 
 fn any_json() -> impl Strategy<Value = Value> {

@@ -61,6 +61,8 @@ fn fault_28_without_its_keeper_a_master_serves_what_it_has_and_another_keeper_ta
     // Nothing new.
     let refusal = client.refused("run", json!({"entry": "exit", "params": {"code": 1}}));
     assert!(refusal.message.contains("keeper has died"), "{}", refusal.message);
+    let refusal = client.refused("apps.restart", json!({"target": "tick"}));
+    assert!(refusal.message.contains("keeper has died"), "{}", refusal.message);
     // A second daemon does not start beside it, and says what to do.
     let second = machine::refused_start(&mut command(&daemon, &[]));
     assert!(second.contains("--adopt"), "{second}");

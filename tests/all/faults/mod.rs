@@ -12,6 +12,7 @@ mod keepers;
 mod limits;
 pub mod masters;
 mod pids;
+mod replacing;
 mod trees;
 mod upgrades;
 mod zygotes;

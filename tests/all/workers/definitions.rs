@@ -132,7 +132,7 @@ fn the_caller_s_environment_is_kept_apart_from_the_declared_one() {
 }
 
 #[test]
-fn definitions_with_faults_change_nothing_and_every_fault_is_told() {
+fn fault_29_definitions_with_faults_change_nothing_and_every_fault_is_told() {
     let daemon = Setup::empty().worker(sleeper("there", json!({}))).start();
     let there = pid(&reaches(&daemon, "there", 0, "running"));
     let mut client = daemon.client();

@@ -6,6 +6,7 @@ mod keeping;
 mod readiness;
 mod recovery;
 mod reloading;
+mod rereading;
 
 use serde_json::{Value, json};
 

@@ -58,10 +58,10 @@ fn fault_01_a_killed_master_finds_its_workers_their_counts_and_their_logs() {
 
 #[test]
 fn fault_02_a_worker_that_is_deleted_when_the_master_is_killed_is_not_left_running() {
-    let deaf = json!({"name": "deaf", "script": "/bin/sh", "args": ["-c", "trap '' INT; while :; do sleep 0.1; done"],
-                      "kill_timeout": "50m", "treekill": false});
+    let deaf = json!({"name": "deaf", "script": "/bin/sh", "args": ["-c", "trap '' INT; echo deaf; while :; do sleep 0.1; done"],
+                      "kill_timeout": "50m", "treekill": false, "ready": {"log": "deaf"}});
     let daemon = Setup::empty().worker(deaf).start();
-    let process = pid(&reaches(&daemon, "deaf", 0, "running"));
+    let process = pid(&reaches(&daemon, "deaf", 0, "ready"));
     daemon.client().send("apps.delete", json!({"target": "deaf"}));
     eventually("it is gone from the list", || {
         let list: Value = serde_json::from_str(&read(&daemon, "dir/apps.json")).ok()?;
@@ -81,9 +81,10 @@ fn fault_02_a_worker_that_is_deleted_when_the_master_is_killed_is_not_left_runni
 #[test]
 fn fault_02_a_stop_that_is_under_way_when_the_master_is_killed_is_one_for_the_daemon_after_it() {
     let slow = json!({"name": "slow", "script": "/bin/sh",
-                      "args": ["-c", "trap 'sleep 0.5; exit' INT; while :; do sleep 0.05; done"]});
+                      "args": ["-c", "trap 'sleep 0.5; exit' INT; echo set; while :; do sleep 0.05; done"],
+                      "ready": {"log": "set"}});
     let daemon = Setup::empty().worker(slow).start();
-    reaches(&daemon, "slow", 0, "running");
+    reaches(&daemon, "slow", 0, "ready");
     let before = eventually("the list is on the disk", || std::fs::read(daemon.dir().join("apps.json")).ok());
     daemon.client().send("apps.stop", json!({"target": "slow"}));
     reaches(&daemon, "slow", 0, "stopping");
@@ -138,6 +139,7 @@ fn ran_once(daemon: &Daemon) {
     let worker = reaches(daemon, "warm", 0, "running");
     // A second one would have come by the time in which a third has come and gone.
     let run = daemon.client().ok("run", json!({"entry": "job:work", "id": "other"}));
+    eventually("it has begun", || read(daemon, "app/ran").contains(&format!("{}\n", run["pid"])).then_some(()));
     daemon.client().ok("kill", json!({"id": "other"}));
     daemon.client().wait("other");
     assert_eq!(read(daemon, "app/ran"), format!("{}\n{}\n", worker["pid"], run["pid"]));
