@@ -87,7 +87,14 @@ impl Driver<'_> {
             (2, Some(Kind::Keeper)),
             (2, None),
         ]);
+        let reread = step.percent(3);
         let (which, ms) = (step.between(0, 1 << 30), step.between(1, 1500));
+        if reread {
+            // Nothing has changed in the process file, so nothing else may.
+            self.world.note(&self.chance, step, "the process file is to be read again");
+            self.world.count("SIGHUP");
+            processes::send(self.world.keeper(), Signal::SIGHUP);
+        }
         let Some(kind) = what else { return self.fill(step, ms) };
         if kind == Kind::Keeper {
             // It is never killed here, but between two storms.

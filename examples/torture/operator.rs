@@ -135,14 +135,15 @@ pub fn upgrade(world: &World, name: String) {
     while !world.over() {
         let mut step = chance.step();
         world.pause(step.between(50, 1500));
-        let kind = step.weighted(&[(6, "upgrade"), (2, "check"), (1, "false"), (1, "missing")]);
+        let kind = step.weighted(&[(6, "upgrade"), (2, "keeper"), (2, "check"), (1, "false"), (1, "missing")]);
         let binary = match kind {
             "false" => json!("/bin/false"),
             "missing" => json!("/nonexistent/preforkd"),
             _ => json!(world.house.binary),
         };
         world.note(&chance, &step, kind);
-        let answer = link.call("upgrade", &json!({"binary": binary, "check": kind == "check"}));
+        let answer =
+            link.call("upgrade", &json!({"binary": binary, "check": kind == "check", "keeper": kind == "keeper"}));
         let fault = match answer {
             Err(why) => Some(why),
             Ok(Answer::Cut) => {
