@@ -117,13 +117,16 @@ fn merged(common: &Value, keys: &Value) -> Value {
     all
 }
 
-/// Starts it and waits until its pools are ready. It ends with us, whatever becomes of us. Also its TCP address.
-pub fn start(house: &House, log_level: &str) -> Result<(Child, Address), String> {
+/// Starts it and waits until its pools are ready; with `adopt` one that takes over what a dead keeper has left. It ends with us, whatever becomes of us. Also its TCP address.
+pub fn start(house: &House, log_level: &str, adopt: bool) -> Result<(Child, Address), String> {
     let log = File::options().create(true).append(true).open(house.log()).map_err(|e| format!("the log: {e}"))?;
     let errors = log.try_clone().map_err(|e| format!("the log: {e}"))?;
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM"]).arg(&house.binary).arg("serve").arg(house.root.join("app.json"));
     command.arg("--dir").arg(&house.dir).args(["--listen", "127.0.0.1:0", "--log-level", log_level]);
+    if adopt {
+        command.arg("--adopt");
+    }
     command.env_remove("PREFORKD_DIR").current_dir(&house.root).stdin(Stdio::null()).stdout(log).stderr(errors);
     let child = command.spawn().map_err(|e| format!("setpriv {}: {e}", house.binary.display()))?;
     let ready = eventually(Duration::from_secs(30), || {

@@ -29,14 +29,14 @@ pub fn kind(world: &World, pid: u32) -> Option<Kind> {
     if title.contains(" serve ") && title.contains("app.json") {
         let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
         return match name.trim() {
-            _ if pid == world.keeper => Some(Kind::Keeper),
+            _ if pid == world.keeper() => Some(Kind::Keeper),
             // Until it has named itself, a master has the name of its program.
             "preforkd-master" | "preforkd" | "exe" => Some(Kind::Master),
             _ => None,
         };
     }
     match title.strip_prefix("preforkd: ") {
-        Some("keeper") => (pid == world.keeper).then_some(Kind::Keeper),
+        Some("keeper") => (pid == world.keeper()).then_some(Kind::Keeper),
         Some("master") => Some(Kind::Master),
         Some(rest) if rest.contains(" zygote") => Some(Kind::Zygote),
         Some(rest) if rest.ends_with(" idle") => Some(Kind::Idle),
@@ -48,7 +48,7 @@ pub fn kind(world: &World, pid: u32) -> Option<Kind> {
 
 /// Everything that the daemon has, but itself.
 pub fn everybody(world: &World) -> Vec<(Process, Option<Kind>)> {
-    let mut all: Vec<_> = processes::descendants(world.keeper).into_iter().map(|p| (p, kind(world, p.pid))).collect();
+    let mut all: Vec<_> = processes::descendants(world.keeper()).into_iter().map(|p| (p, kind(world, p.pid))).collect();
     all.sort_by_key(|(process, _)| process.pid);
     all
 }
@@ -87,11 +87,18 @@ impl Driver<'_> {
             (2, Some(Kind::Keeper)),
             (2, None),
         ]);
+        let reread = step.percent(3);
         let (which, ms) = (step.between(0, 1 << 30), step.between(1, 1500));
+        if reread {
+            // Nothing has changed in the process file, so nothing else may.
+            self.world.note(&self.chance, step, "the process file is to be read again");
+            self.world.count("SIGHUP");
+            processes::send(self.world.keeper(), Signal::SIGHUP);
+        }
         let Some(kind) = what else { return self.fill(step, ms) };
         if kind == Kind::Keeper {
-            // It is never killed here: what is left without it is a test of its own.
-            let keeper = processes::descendants(std::process::id()).into_iter().find(|p| p.pid == self.world.keeper);
+            // It is never killed here, but between two storms.
+            let keeper = processes::descendants(std::process::id()).into_iter().find(|p| p.pid == self.world.keeper());
             return self.stop(step, keeper, kind, ms.min(300));
         }
         let found: Vec<Process> =

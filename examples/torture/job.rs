@@ -82,6 +82,7 @@ pub fn zygote() -> Result<(), Box<dyn std::error::Error>> {
     zygote.serve()
 }
 
+#[expect(clippy::exit, reason = "it is what the run was asked to do")]
 fn job(run: &Run<'_>) -> Result<Value, Box<dyn std::error::Error>> {
     let text = |key: &str| run.params()[key].as_str().ok_or("a text is missing");
     let number = |key: &str| run.params()[key].as_u64().ok_or("a number is missing");

@@ -13,6 +13,7 @@ const SIGKILL: i64 = 9;
 /// Something that was done to the daemon, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Incident {
+    KeeperKilled,
     MasterKilled,
     ZygoteKilled,
     ZygoteStopped,
@@ -102,6 +103,23 @@ impl Ledger {
         })
     }
 
+    /// Whether a change of the list of apps, asked for and answered at these times, may be undone: it was made while the list
+    /// could not be written, and the master was killed before it could.
+    pub fn change_lost(&self, asked: Instant, answered: Instant) -> bool {
+        // It is tried again after a second.
+        let slack = Duration::from_secs(2);
+        let full = self.incidents.iter().enumerate().filter(|(_, (_, what))| *what == Incident::DiskFull);
+        full.into_iter().any(|(n, (since, _))| {
+            let later = &self.incidents[n..];
+            let until = later.iter().find(|(_, what)| *what == Incident::DiskFree).map(|(at, _)| *at + slack);
+            let within = |at: Instant| until.is_none_or(|until| at <= until);
+            let killed = |at: Instant| at >= *since && at >= asked && within(at);
+            answered + slack >= *since
+                && within(asked)
+                && later.iter().any(|(at, what)| *what == Incident::MasterKilled && killed(*at))
+        })
+    }
+
     /// The daemon does not know this run: whether that may be.
     pub fn absent(&mut self, id: &str) -> Result<(), String> {
         let lost = self.runs.get(id).is_some_and(|r| self.memory_lost(r.asked_at));
@@ -184,6 +202,10 @@ impl Ledger {
                 if happened(&[MasterKilled, ZygoteKilled]) {
                     return Ok("unknown, and said why");
                 }
+                let told = record.told_at.unwrap_or_else(Instant::now);
+                if self.happened_within(&[Incident::KeeperKilled], record.asked_at, told) {
+                    return Ok("unknown: its keeper had died, and it said so");
+                }
                 return wrong("neither master nor zygote was killed while it started");
             }
             _ => return wrong("this is no end"),
@@ -219,10 +241,16 @@ impl Ledger {
         if !as_asked && self.memory_lost(record.asked_at) && matches!(record.plan.then, Then::Result | Then::Error) {
             return Ok("ended, its result lost with a master that was killed while the disk was full");
         }
+        let cut = self.happened_within(&[MasterKilled], record.asked_at, record.told_at.unwrap_or_else(Instant::now));
+        let silent = status["result"].is_null() && status["error"].is_null();
+        let code_as_asked = matches!((record.plan.then, code), (Then::Result, Some(0)) | (Then::Error, Some(255)));
+        if !as_asked && cut && silent && code_as_asked {
+            // What a child says is read once, and on the disk at the end of the same turn.
+            return Ok("ended, its result lost with a master that was killed when it had just read it");
+        }
         if !as_asked {
             return wrong("this is not what was asked for");
         }
-        let cut = self.happened_within(&[MasterKilled], record.asked_at, record.told_at.unwrap_or_else(Instant::now));
         // What a master that was killed had read of a run's output is gone with it.
         if record.plan.lines > 0
             && !cut

@@ -6,6 +6,7 @@ mod checks;
 mod daemon;
 mod driver;
 mod job;
+mod keepers;
 mod ledger;
 mod link;
 mod operator;
@@ -32,6 +33,8 @@ use crate::world::World;
 /// How long harm is done between two calm points.
 const STORM: Duration = Duration::from_secs(8);
 const CLIENTS: u32 = 6;
+/// Before every so many storms the keeper is killed.
+const KEEPER_EVERY: u32 = 3;
 
 /// A daemon under torture, held to a model.
 #[derive(Debug, Parser)]
@@ -85,9 +88,9 @@ fn torture(options: &Options, seed: u64) -> Result<bool, String> {
     let binary = binary.canonicalize().map_err(|e| format!("{}: {e}; `cargo build` makes it", binary.display()))?;
     let root = tempfile::Builder::new().prefix("preforkd-torture-").tempdir().map_err(|e| format!("a folder: {e}"))?;
     let house = daemon::prepare(root.path(), &binary)?;
-    let (mut child, tcp) = daemon::start(&house, &options.log_level)?;
+    let (mut child, tcp) = daemon::start(&house, &options.log_level, false)?;
     let world = World::new(seed, house, tcp, child.id());
-    let sizes = rounds(&world, Duration::from_secs_f64(options.minutes * 60.0));
+    let sizes = rounds(&world, &mut child, options);
     if world.found().is_none() {
         shut_down(&world, &mut child);
     }
@@ -113,17 +116,23 @@ fn torture(options: &Options, seed: u64) -> Result<bool, String> {
 }
 
 /// Storm and calm in turns, until the time is over. The sizes at the first and at the last calm point.
-fn rounds(world: &World, time: Duration) -> Vec<Sizes> {
-    let end = Instant::now() + time;
+fn rounds(world: &World, child: &mut Child, options: &Options) -> Vec<Sizes> {
+    let end = Instant::now() + Duration::from_secs_f64(options.minutes * 60.0);
     let mut sizes: Vec<Sizes> = Vec::new();
     let mut round = 0;
     while Instant::now() < end && world.found().is_none() {
         round += 1;
+        if round % KEEPER_EVERY == 0
+            && let Err(why) = keepers::change(world, child, &options.log_level, round)
+        {
+            world.fault(&format!("r{round}keeper"), &why);
+            break;
+        }
         let wanted = storm(world, round);
         if world.found().is_some() {
             break;
         }
-        match checks::calm(world, &wanted, sizes.first().copied()) {
+        match checks::calm(world, &wanted, Sizes::least(&sizes)) {
             Ok(now) => sizes.push(now),
             Err(why) => world.fault(&format!("calm point {round}"), &why),
         }
@@ -158,8 +167,8 @@ fn storm(world: &World, round: u32) -> BTreeMap<String, Option<Wanted>> {
 
 /// The end: everybody leaves, and leaves nothing behind.
 fn shut_down(world: &World, child: &mut Child) {
-    let before: Vec<_> = processes::descendants(world.keeper).into_iter().collect();
-    processes::send(world.keeper, Signal::SIGTERM);
+    let before: Vec<_> = processes::descendants(world.keeper()).into_iter().collect();
+    processes::send(world.keeper(), Signal::SIGTERM);
     let outcome = daemon::ended(child).and_then(|status| {
         if !status.success() {
             return Err(format!("the daemon ended with {status}"));
@@ -177,11 +186,11 @@ fn tell(world: &World, sizes: &[Sizes]) {
         println!("{times:>8}  {what}");
     }
     if let (Some(first), Some(last)) = (sizes.first(), sizes.last()) {
-        let line = |what: &str, pair: [String; 2]| println!("{what:<38} keeper {:>8}  master {:>8}", pair[0], pair[1]);
         println!();
-        line("descriptors at the first calm point", first.fds.map(|n| n.to_string()));
-        line("descriptors at the last", last.fds.map(|n| n.to_string()));
-        line("resident kB at the first calm point", first.memory.map(|n| n.to_string()));
-        line("resident kB at the last", last.memory.map(|n| n.to_string()));
+        for (when, sizes) in [("first", first), ("last", last)] {
+            let ([keeper, master, zygotes], memory) = (sizes.fds, sizes.memory);
+            println!("at the {when} calm point: descriptors: keeper {keeper}, master {master}, zygotes {zygotes}");
+            println!("at the {when} calm point: memory, kB: keeper {}, master {}", memory[0], memory[1]);
+        }
     }
 }

@@ -31,7 +31,10 @@ pub fn act(world: &World, name: String, apps: &[(&str, u64)]) -> BTreeMap<String
     }
     world.add("connections cut", operator.link.cuts);
     // What was changed while the disk was full was in the memory of a master that was killed: the list is an older one.
-    let lost = |app: &str| operator.changed.get(app).is_some_and(|at| world.ledger().memory_lost(*at));
+    let lost = |app: &str| {
+        let of_app = operator.changed.iter().filter(|((name, _), _)| name == app);
+        of_app.into_iter().any(|(_, (asked, answered))| world.ledger().change_lost(*asked, *answered))
+    };
     operator.wanted.iter().map(|(app, wanted)| (app.clone(), wanted.filter(|_| !lost(app)))).collect()
 }
 
@@ -40,8 +43,8 @@ struct Operator<'a> {
     chance: Chance,
     link: Link,
     wanted: BTreeMap<String, Option<Wanted>>,
-    /// When each app was changed last.
-    changed: BTreeMap<String, Instant>,
+    /// When it was last asked and answered of each app how many there are to be, or whether it is to be up.
+    changed: BTreeMap<(String, bool), (Instant, Instant)>,
 }
 
 impl Operator<'_> {
@@ -78,9 +81,12 @@ impl Operator<'_> {
             other => (format!("apps.{other}"), target),
         };
         let was = self.wanted.get(app).copied().flatten();
-        self.changed.insert(app.to_owned(), Instant::now());
         let cuts = self.link.cuts;
+        let asked = Instant::now();
         let answer = self.link.insist(&method, &params)?;
+        if matches!(kind, "start" | "stop" | "restart" | "reload" | "scale") {
+            self.changed.insert((app.to_owned(), kind == "scale"), (asked, Instant::now()));
+        }
         let cuts = self.link.cuts - cuts;
         self.world.note(&self.chance, step, &format!("{kind} {app}, cut {cuts} times: {}", brief(&answer)));
         let name = if kind == "pool" { "pools reloaded".to_owned() } else { format!("apps: {kind}") };
@@ -129,14 +135,15 @@ pub fn upgrade(world: &World, name: String) {
     while !world.over() {
         let mut step = chance.step();
         world.pause(step.between(50, 1500));
-        let kind = step.weighted(&[(6, "upgrade"), (2, "check"), (1, "false"), (1, "missing")]);
+        let kind = step.weighted(&[(6, "upgrade"), (2, "keeper"), (2, "check"), (1, "false"), (1, "missing")]);
         let binary = match kind {
             "false" => json!("/bin/false"),
             "missing" => json!("/nonexistent/preforkd"),
             _ => json!(world.house.binary),
         };
         world.note(&chance, &step, kind);
-        let answer = link.call("upgrade", &json!({"binary": binary, "check": kind == "check"}));
+        let answer =
+            link.call("upgrade", &json!({"binary": binary, "check": kind == "check", "keeper": kind == "keeper"}));
         let fault = match answer {
             Err(why) => Some(why),
             Ok(Answer::Cut) => {

@@ -19,10 +19,10 @@ pub struct World {
     pub seed: u64,
     pub started: Instant,
     pub house: House,
-    pub tcp: Address,
+    /// The keeper, and where its master listens.
+    daemon: Mutex<(u32, Address)>,
     /// Actors go on until it is set.
     pub calm: AtomicBool,
-    pub keeper: u32,
     ledger: Mutex<Ledger>,
     counts: Mutex<BTreeMap<String, u64>>,
     history: Mutex<VecDeque<String>>,
@@ -70,15 +70,27 @@ impl World {
             seed,
             started: Instant::now(),
             house,
-            tcp,
+            daemon: Mutex::new((keeper, tcp)),
             calm: AtomicBool::new(true),
-            keeper,
             ledger: Mutex::default(),
             counts: Mutex::default(),
             history: Mutex::default(),
             steps,
             fault: Mutex::default(),
         }
+    }
+
+    pub fn keeper(&self) -> u32 {
+        lock(&self.daemon).0
+    }
+
+    pub fn tcp(&self) -> Address {
+        lock(&self.daemon).1.clone()
+    }
+
+    /// Another keeper has taken over.
+    pub fn moved(&self, keeper: u32, tcp: Address) {
+        *lock(&self.daemon) = (keeper, tcp);
     }
 
     pub fn chance(&self, actor: impl Into<String>) -> Chance {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use slog::{debug, warn};
 
 use super::Master;
+use super::runs::Extra;
 use super::timers::Timer;
 use crate::journal::RecordRef;
 use crate::sys::clock::{monotonic_ns, wall_ns};
@@ -139,4 +140,16 @@ impl Master {
             self.forget_after(Duration::from_nanos(next.saturating_sub(monotonic_ns())));
         }
     }
+}
+
+/// Whoever did not run, or may not have, is told so even if why was not on record: its master died while it could not write.
+pub(super) fn lost_reason(state: State) -> Option<Box<Extra>> {
+    let class = match state {
+        State::Failed => "start_failed",
+        State::Unknown => "unknown",
+        _ => return None,
+    };
+    let message = "why is not known any more: the daemon's master was killed before it could write that down";
+    let error = RunError { class: class.into(), message: message.into(), trace: None };
+    Some(Box::new(Extra { error: Some(error), ..Extra::default() }))
 }

@@ -23,7 +23,7 @@ use std::os::fd::AsFd;
 
 const SIGKILL: i32 = 9;
 /// The number that the reply channel has in a zygote and its children.
-const REPLIES_FD: i32 = 4;
+pub(super) const REPLIES_FD: i32 = 4;
 
 impl Master {
     /// Those who were asked for a while ago and have not said that they started: is the zygote hung, or have they died?
@@ -47,7 +47,11 @@ impl Master {
         if self.hung(index, now) {
             return;
         }
+        self.find_unheard(index, late.iter().map(|(slot, _)| *slot));
         for (slot, order) in late {
+            if self.runs.live(slot).is_none_or(|live| live.state != State::Starting) {
+                continue;
+            }
             if self.runs.live(slot).is_some_and(|live| live.recovered && live.worker.is_some()) {
                 // Who has it cannot be told any more. If its child comes nevertheless it ends at once.
                 self.lose(slot, "the daemon's master was killed while it was asked for, and it did not come");
@@ -195,6 +199,11 @@ impl Master {
         self.busy(index);
     }
 
+    /// Whether somebody waits for that child.
+    pub(super) fn is_asked_for(&mut self, pool: usize, slot: u32, nonce: u64) -> bool {
+        self.runs.live(slot).is_some_and(|l| l.state == State::Starting && l.nonce == nonce && l.pool == Some(pool))
+    }
+
     /// A child has started what is nobody's any more: a former master had asked for it, and did not live to put it on
     /// record, or it has been given up meanwhile.
     pub(super) fn kill_unasked(&self, index: usize, pid: u32, handle: Option<PidFd>) {
@@ -242,9 +251,16 @@ impl Master {
                 child.or_else(run).unwrap_or(0)
             }
         };
+        let mut former_zygotes = Vec::new();
         for child in &mut self.pools[index].idle {
-            child.carried = child.order.0 >= first_unread;
+            let carried = child.order.0 >= first_unread;
+            if child.carried && !carried {
+                // Forked by this one, if at all, and left to it by another.
+                former_zygotes.push(std::mem::replace(&mut child.generation, number));
+            }
+            child.carried = carried;
         }
+        former_zygotes.into_iter().for_each(|former| self.drop_if_done(index, former));
         let concerned =
             |l: &Live| l.pool == Some(index) && l.state == State::Starting && (l.generation == number || l.carried);
         let slots: Vec<u32> = self.runs.alive().filter(|(_, l)| concerned(l)).map(|(slot, _)| slot).collect();

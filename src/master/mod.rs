@@ -35,6 +35,7 @@ mod subscriptions;
 mod taking;
 mod timers;
 mod trees;
+mod unheard;
 mod upgrade;
 mod verbs;
 mod waiting;

@@ -15,6 +15,7 @@ use slog::{info, warn};
 
 use super::Master;
 use super::capture::Capture;
+use super::ending::lost_reason;
 use super::runs::{Extra, Live};
 use super::sources::Source;
 use super::timers::Timer;
@@ -95,7 +96,7 @@ impl Master {
         self.take_clients();
         self.take_pools();
         self.adopt_channels(stored);
-        self.take_preload_timers();
+        self.take_preloads();
         let mut rows: Vec<Record> = (0..self.table.slots_used()).filter_map(|slot| self.table.record(slot)).collect();
         rows.sort_by_key(|r| (r.queued_at, r.slot));
         let (mut living, mut ended, mut survivors) = (0, 0, Vec::new());
@@ -106,10 +107,13 @@ impl Master {
             warn!(self.log, "no room for the shared table"; "error" => %e);
         }
         for row in rows {
-            if row.state.is_final() {
+            if row.worker && row.state.is_final() {
+                self.take_worker_end(&row, restart);
+            } else if row.state.is_final() {
                 ended += 1;
                 let pool = self.pool_index(&row.pool);
-                self.runs.insert_ended(row.slot, &row.id, pool, left.extras.remove(&row.id), monotonic_ns());
+                let extra = left.extras.remove(&row.id).or_else(|| lost_reason(row.state));
+                self.runs.insert_ended(row.slot, &row.id, pool, extra, monotonic_ns());
             } else {
                 living += 1;
                 // Without their keeper and their master they may still be alive.

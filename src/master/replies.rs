@@ -53,6 +53,8 @@ impl Master {
                     debug!(self.log, "a message was dropped"; "pool" => &self.pools[pool].definition.name, "bytes" => bytes.len());
                 }
             }
+            // Read once, so on record before anything else is done.
+            self.flush_journal();
             if received.closed {
                 // Nobody is left who could say anything; exits say the rest.
                 if let Some(g) = self.pools[pool].generation(generation) {
@@ -167,13 +169,15 @@ impl Master {
         }
     }
 
-    /// Whether somebody waits for that child.
-    fn is_asked_for(&mut self, pool: usize, slot: u32, nonce: u64) -> bool {
-        self.runs.live(slot).is_some_and(|l| l.state == State::Starting && l.nonce == nonce && l.pool == Some(pool))
-    }
-
     /// A child says that it has started: from here on it is the run's process.
-    fn started(&mut self, pool: usize, generation: u32, slot: u32, pid: u32, pidfd: Option<PidFd>) -> Option<()> {
+    pub(super) fn started(
+        &mut self,
+        pool: usize,
+        generation: u32,
+        slot: u32,
+        pid: u32,
+        pidfd: Option<PidFd>,
+    ) -> Option<()> {
         let mut fork_seq = self.runs.live(slot)?.fork_seq;
         if let Some(&other) = self.pids.get(&pid) {
             // The number is taken by one whose exit is in the ring but not done with: it has been reaped, and reused.

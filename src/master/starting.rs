@@ -201,12 +201,12 @@ impl Master {
     }
 
     /// A process has been asked for, or has been handed the run.
-    fn asked(&mut self, index: usize, slot: u32, Sent { order, ordered, generation }: Sent) {
+    fn asked(&mut self, index: usize, slot: u32, Sent { order, ordered, generation, carried }: Sent) {
         let Some(live) = self.runs.live(slot) else { return };
         live.state = State::Starting;
         live.order = order;
         live.ordered = ordered;
-        live.carried = false;
+        live.carried = carried;
         live.generation = generation;
         self.starting += 1;
         let pool = &mut self.pools[index];
@@ -236,7 +236,8 @@ impl Master {
                 // Our end can go: what lies in the child's stays there.
                 Ok(()) => {
                     let order = (child.number, child.nonce);
-                    sent = Ok(Sent { order, ordered: child.order, generation: child.generation });
+                    let (generation, carried) = (child.generation, child.carried);
+                    sent = Ok(Sent { order, ordered: child.order, generation, carried });
                 }
                 Err(e) if matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
                     dead.push(child.generation);
@@ -255,7 +256,7 @@ impl Master {
             let to = pool.orders.ours.as_fd();
             sent = send_request(to, Order::Fork, slot, nonce, &self.scratch, stdio).map(|()| {
                 let ordered = (pool.next_order(), monotonic_ns());
-                Sent { order: (slot, nonce), ordered, generation: number }
+                Sent { order: (slot, nonce), ordered, generation: number, carried: false }
             });
         }
         if sent.is_err() {
@@ -344,6 +345,7 @@ struct Sent {
     order: (u32, u64),
     ordered: (u64, u64),
     generation: u32,
+    carried: bool,
 }
 
 /// The name of a run's captured output in the keeper's store.

@@ -222,8 +222,14 @@ impl Master {
         }
     }
 
-    /// A preload that was under way has the rest of its time.
-    pub(super) fn take_preload_timers(&mut self) {
+    /// A preload that was under way has the rest of its time, and whoever waits for it its answer: it may have ended already.
+    pub(super) fn take_preloads(&mut self) {
+        for (name, generation, asker) in std::mem::take(&mut self.handed.state.waiting.reloads) {
+            let asker = self.handed.asker(&asker);
+            if let Some(index) = self.pool_index(&name) {
+                self.reloads.push((index, generation, asker));
+            }
+        }
         for index in 0..self.pools.len() {
             for at in 0..self.pools[index].generations.len() {
                 let g = &self.pools[index].generations[at];
@@ -271,12 +277,6 @@ impl Master {
     /// Who waits for something else; what was left of trees. Everything has its place by then.
     pub(super) fn take_the_rest(&mut self) {
         let waiting = std::mem::take(&mut self.handed.state.waiting);
-        for (name, generation, asker) in waiting.reloads {
-            let asker = self.handed.asker(&asker);
-            if let Some(index) = self.pool_index(&name) {
-                self.reloads.push((index, generation, asker));
-            }
-        }
         for p in waiting.workers {
             self.apps.pending.push(Pending {
                 asker: self.handed.asker(&p.asker),
@@ -295,6 +295,8 @@ impl Master {
                 answer: p.answer.and_then(|text| serde_json::from_str(&text).ok()),
             });
         }
+        // What they wait for may have come before them.
+        self.settle(None);
         for asker in waiting.wrong_tokens {
             let asker = self.handed.asker(&asker);
             self.timers.after(GUESS_PAUSE, Timer::WrongToken(asker.connection));

@@ -1,8 +1,12 @@
 //! `reload`: a new generation takes over, or the old one stays.
 
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::house::{Setup, eventually, processes};
+use crate::house::{Setup, eventually, preforkd, processes};
 
 const VERSION: &str = "import preforkd, time\nVERSION = 1\ndef version(params):\n    return VERSION\ndef slow(params):\n    time.sleep(params)\n    return VERSION\n";
 
@@ -75,4 +79,44 @@ fn reloads_under_load_lose_nothing() {
     }
     let pool = client.pool("fixture");
     assert_eq!((&pool["generation"], &pool["runs_total"], &pool["zygote_pid"]), (&json!(7), &json!(400), &pids[5]));
+}
+
+#[test]
+fn fault_16_a_reload_that_ends_while_the_daemon_is_handed_over_is_answered() {
+    let preload = "import os, time\nwhile os.path.exists('busy'): time.sleep(0.02)\n";
+    let daemon = Setup::app("python", &[("job.py", preload)], json!({"preload": "app/job.py"})).start();
+    std::fs::write(daemon.path().join("app/busy"), "").unwrap();
+    let (mut client, mut other) = (daemon.client(), daemon.client());
+    let call = client.send("reload", json!({"name": "app"}));
+    // A successor that waits to be let in.
+    let gate = daemon.path().join("gate");
+    let text =
+        format!("#!/bin/sh\nwhile [ ! -e '{}' ]; do sleep 0.02; done\nexec {} \"$@\"\n", gate.display(), preforkd());
+    let program = daemon.path().join("successor");
+    std::fs::write(&program, text).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let upgrade = other.send("upgrade", json!({"binary": program}));
+    let successor = eventually("it is there", || {
+        processes::descendants(daemon.pid()).into_iter().find(|p| processes::title(p.pid).contains("/successor"))
+    });
+    let master = daemon.master();
+    for (pid, signal) in [(master, Signal::SIGSTOP), (successor.pid, Signal::SIGSTOP), (master, Signal::SIGCONT)] {
+        if pid == successor.pid {
+            std::fs::write(&gate, "").unwrap();
+            eventually("it is let in", || (!processes::title(pid).contains("/successor")).then_some(()));
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        processes::send(pid, signal);
+    }
+    // Everything is handed over now, and the successor has not looked at it.
+    std::thread::sleep(Duration::from_millis(300));
+    std::fs::remove_file(daemon.path().join("app/busy")).unwrap();
+    eventually("the preload is done", || {
+        let found = processes::descendants(daemon.pid());
+        found.iter().any(|p| processes::title(p.pid) == "preforkd: app zygote #2").then_some(())
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    successor.signal(Signal::SIGCONT);
+    assert_eq!(other.receive(upgrade).unwrap()["master_pid"], successor.pid);
+    assert_eq!(client.receive(call).unwrap()["generation"], 2);
 }

@@ -45,6 +45,7 @@ use crate::processfile::{App, Ready};
 use crate::sys::clock::monotonic_ns;
 use crate::sys::notify::NotifySocket;
 use crate::sys::users::Identity;
+use crate::table::ExitEntry;
 use crate::wire::apps::{LastExit, WorkerState};
 use crate::workers::{Event, Life, Policy, Starts, Step};
 
@@ -76,6 +77,8 @@ pub(super) struct Apps {
     stops_busy: bool,
     /// Slots of a former master's successors that had not taken over: they are ended after the recovery.
     pub surplus: Vec<u32>,
+    /// Ends that a former master had seen, until the workers can be told.
+    pub ends: Vec<(u32, ExitEntry)>,
     /// Channels of Node's of a former master's, until the workers are found: (slot, channel).
     pub former_channels: Vec<(u32, OwnedFd)>,
     /// Reloads that are under way.
@@ -182,6 +185,7 @@ impl Apps {
             stops: Vec::new(),
             stops_busy: false,
             surplus: Vec::new(),
+            ends: Vec::new(),
             former_channels: Vec::new(),
             rollouts: Vec::new(),
             notify: None,

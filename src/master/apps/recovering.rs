@@ -16,7 +16,8 @@ use super::{Entry, Environment, Worker};
 use crate::journal::RecordRef;
 use crate::processfile::{self, App};
 use crate::sys::clock::monotonic_ns;
-use crate::table::Record;
+use crate::sys::reap::{How, Rusage};
+use crate::table::{ExitEntry, Record};
 use crate::wire::apps::{LastExit, WorkerState};
 use crate::workers::{Event, Life, Policy, SavedLife};
 
@@ -28,7 +29,7 @@ pub(in super::super) struct Note {
 }
 
 /// How long until a list that could not be written is written again.
-const TRY_AGAIN: Duration = Duration::from_secs(5);
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a worker leaves in the journal: its id there is no run's.
 fn note_id(id: u32) -> String {
@@ -209,8 +210,31 @@ impl Master {
         Some(id)
     }
 
+    /// A worker's process that a former master had seen end, and had not lived to tell the worker.
+    pub(in super::super) fn take_worker_end(&mut self, row: &Record, restart: bool) {
+        self.runs.unreserve(row.slot);
+        self.table.clear(row.slot);
+        let Some(id) = row.id.parse().ok().filter(|_| restart) else { return };
+        // Another one may have taken its place already.
+        let Some(worker) = self.apps.workers.get_mut(&id).filter(|worker| worker.slot.is_none()) else { return };
+        let Some(entry) = self.apps.entries.get(&*worker.app) else { return };
+        let now = monotonic_ns();
+        let note = worker.note.take().map_or_else(|| worker.life.save(now), |note| note.life);
+        worker.life = Life::restore(&note, Some(row.started_mono.max(1)), &Policy::of(&entry.app), now);
+        worker.shown = worker.life.state();
+        worker.revive = false;
+        let how = row.how.unwrap_or(How::Exited(255));
+        let exit = ExitEntry { seq: 0, pid: row.pid, inode: 0, how, usage: Rusage::default(), at: row.ended_at };
+        self.apps.ends.push((id, exit));
+    }
+
     /// Whatever is wanted, and is not up after a recovery, is started.
     pub(in super::super) fn revive(&mut self) {
+        for (id, exit) in std::mem::take(&mut self.apps.ends) {
+            if self.apps.workers.get(&id).is_some_and(|worker| worker.slot.is_none()) {
+                self.worker_ended(id, &exit);
+            }
+        }
         for slot in std::mem::take(&mut self.apps.surplus) {
             self.end_surplus(slot);
         }

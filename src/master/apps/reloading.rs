@@ -190,7 +190,9 @@ impl Master {
             // The old one has ended by itself meanwhile, and was about to be started again.
             self.tell_worker(id, Event::Start);
             self.tell_worker(id, Event::Spawned);
-            self.tell_worker(id, Event::Ready);
+            if self.apps.entry_of(id).is_some_and(|entry| entry.app.ready != Ready::Started) {
+                self.tell_worker(id, Event::Ready);
+            }
         }
         self.go_on_reloading();
     }

@@ -353,7 +353,14 @@ impl Master {
         if next {
             return self.successor_failed(id, &format!("the new process ended before it was ready ({})", how(exit)));
         }
-        let Some(worker) = self.apps.workers.get_mut(&id).filter(|_| own) else { return };
+        if own {
+            self.worker_ended(id, exit);
+        }
+    }
+
+    /// What follows from that.
+    pub(super) fn worker_ended(&mut self, id: u32, exit: &ExitEntry) {
+        let Some(worker) = self.apps.workers.get_mut(&id) else { return };
         worker.last_exit = Some(Box::new(last_exit(exit)));
         info!(self.log, "a worker has ended"; "app" => &*worker.app, "instance" => worker.instance, "pid" => exit.pid, "how" => how(exit));
         self.worker_event(id, Some(exit));

@@ -1,6 +1,7 @@
 //! Masters that are killed.
 
 use std::collections::HashMap;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -18,6 +19,32 @@ pub fn kill(daemon: &Daemon, master: u32) {
         let info: Value = serde_json::from_str(&line).ok()?;
         (info["result"]["master_pid"] != json!(master)).then_some(())
     });
+}
+
+/// A master that is stopped as soon as it makes one of these system calls, on its way in or out.
+pub struct Held(Child);
+
+pub fn hold(master: u32, calls: &str, at: &str) -> Held {
+    let mut command = Command::new("strace");
+    command.args(["-qq", "-e", &format!("trace={calls}"), "-e", &format!("inject={calls}:delay_{at}=60s")]);
+    let held = Held(command.args(["-p", &master.to_string()]).stderr(Stdio::null()).spawn().unwrap());
+    eventually("it is traced", || processes::status_number(master, "TracerPid").filter(|pid| *pid != 0));
+    held
+}
+
+impl Held {
+    /// Kills that master where it is.
+    pub fn kill(self, master: u32) {
+        processes::send(master, Signal::SIGKILL);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // It lets go of the master only then.
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
 }
 
 #[test]
@@ -75,6 +102,30 @@ fn fault_02_masters_killed_under_load_start_every_run_exactly_once() {
         let exited = statuses.iter().filter(|s| s["state"] == "exited").count();
         assert!(exited >= 230, "nearly all are known exactly: {exited}");
     });
+}
+
+#[test]
+fn fault_02_a_master_that_is_killed_when_it_has_read_that_a_run_started_leaves_it_to_the_next() {
+    let daemon = Setup::native(json!({"idle": 0})).start();
+    let mut client = daemon.client();
+    let master = daemon.master();
+    // From the next message on that it reads, it is held before it can do anything with it.
+    let held = hold(master, "recvmmsg", "exit");
+    client.send("run", json!({"entry": "sleep", "params": {"ms": 60_000}, "id": "held"}));
+    let title = "preforkd: fixture sleep";
+    let child = eventually("it runs", || {
+        processes::descendants(daemon.pid()).into_iter().find(|p| processes::title(p.pid) == title)
+    });
+    eventually("it has said so", || (processes::state(child.pid) == Some('S')).then_some(()));
+    std::thread::sleep(Duration::from_millis(300));
+    held.kill(master);
+    let mut client = daemon.client();
+    let status = eventually("it is known to run", || {
+        Some(client.ok("status", json!({"id": "held"}))).filter(|status| status["state"] == "running")
+    });
+    assert_eq!(status["pid"], child.pid);
+    client.ok("kill", json!({"id": "held"}));
+    assert_eq!(client.wait("held")["signal"], 15);
 }
 
 /// As a client should: the same request again until it is answered.

@@ -96,6 +96,31 @@ fn fault_03_a_zygote_killed_again_and_again_under_load_loses_no_run() {
 }
 
 #[test]
+fn fault_03_an_idle_child_of_the_next_zygote_that_is_stopped_with_its_request_runs_it_and_nobody_else_does() {
+    let daemon = Setup::native(json!({"idle": 1})).start();
+    let (mut client, first) = (daemon.client(), daemon.zygote());
+    stop(first);
+    // The idle child takes this, and the order for the next one is left to the next zygote.
+    client.start("sleep", json!({"ms": 60_000}), "long");
+    processes::send(first, Signal::SIGKILL);
+    eventually("the next zygote is ready", || (client.pool("fixture")["generation"] == 2).then_some(()));
+    let idle = eventually("its idle child is there", || {
+        processes::descendants(daemon.pid()).into_iter().find(|p| processes::title(p.pid) == "preforkd: fixture idle")
+    });
+    stop(idle.pid);
+    let mark = daemon.path().join("mark");
+    let script = format!("echo $PPID >> {}", mark.display());
+    let call = json!({"entry": "shell", "params": {"script": script}, "id": "slow", "wait": true});
+    let call = client.send("run", call);
+    // Longer than it takes until those that have not started are looked after.
+    std::thread::sleep(Duration::from_millis(2500));
+    idle.signal(Signal::SIGCONT);
+    let ended = client.receive(call).unwrap();
+    assert_eq!((&ended["exit_code"], &ended["pid"]), (&json!(0), &json!(idle.pid)), "{ended}");
+    assert_eq!(fs::read_to_string(&mark).unwrap(), format!("{}\n", idle.pid), "once");
+}
+
+#[test]
 fn fault_04_a_stopped_zygote_is_replaced_and_others_are_served_meanwhile() {
     let other = json!({"name": "other", "runtime": "native", "command": [crate::house::native()], "output": "none"});
     let daemon = Setup::native(json!({"default": true})).pool(other, json!({})).start();

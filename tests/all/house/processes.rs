@@ -18,7 +18,15 @@ struct Stat {
     state: char,
     parent: u32,
     cpu_ticks: u64,
+    threads: u64,
     started: u64,
+}
+
+impl Stat {
+    /// A zombie may be but the first thread: until the last has gone its files are open, and locks held.
+    fn alive(&self) -> bool {
+        self.state != 'Z' || self.threads > 1
+    }
 }
 
 fn stat(pid: u32) -> Option<Stat> {
@@ -30,6 +38,7 @@ fn stat(pid: u32) -> Option<Stat> {
         state: fields.first()?.chars().next()?,
         parent: u32::try_from(number(1)?).ok()?,
         cpu_ticks: number(11)? + number(12)?,
+        threads: number(17)?,
         started: number(19)?,
     })
 }
@@ -37,7 +46,7 @@ fn stat(pid: u32) -> Option<Stat> {
 impl Process {
     /// Neither gone nor a zombie.
     pub fn alive(self) -> bool {
-        stat(self.pid).is_some_and(|s| s.started == self.started && s.state != 'Z')
+        stat(self.pid).is_some_and(|s| s.started == self.started && s.alive())
     }
 
     pub fn signal(self, signal: Signal) {
@@ -58,7 +67,7 @@ pub fn send(pid: u32, signal: Signal) {
 }
 
 pub fn alive(pid: u32) -> bool {
-    state(pid).is_some_and(|s| s != 'Z')
+    stat(pid).is_some_and(|s| s.alive())
 }
 
 /// The state letter of proc(5).
@@ -110,7 +119,7 @@ pub fn descendants(of: u32) -> HashSet<Process> {
     while let Some(parent) = parents.pop() {
         for (pid, stat) in all.iter().filter(|(_, s)| s.parent == parent) {
             parents.push(*pid);
-            if stat.state != 'Z' {
+            if stat.alive() {
                 found.insert(Process { pid: *pid, started: stat.started });
             }
         }

@@ -4,7 +4,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::{pid, reaches, read};
-use crate::faults::masters::kill;
+use crate::faults::masters::{hold, kill};
 use crate::house::{Daemon, Setup, eventually, processes};
 
 #[test]
@@ -96,6 +96,27 @@ fn fault_02_a_stop_that_is_under_way_when_the_master_is_killed_is_one_for_the_da
     reaches(&daemon, "slow", 0, "stopped");
     let daemon = daemon.crash().start();
     assert_eq!(daemon.client().worker("slow", 0)["state"], "stopped");
+}
+
+#[test]
+fn fault_02_a_master_that_is_killed_when_it_has_seen_a_worker_end_leaves_that_to_the_next() {
+    let app = json!({"name": "one", "script": "/bin/sleep", "args": ["1000"], "pid_file": "one.pid"});
+    let daemon = Setup::empty().worker(app).start();
+    let process = pid(&reaches(&daemon, "one", 0, "running"));
+    let master = daemon.master();
+    // Held when the end is in the table, and before anything follows from it.
+    let held = hold(master, "unlink,unlinkat", "enter");
+    processes::send(process, Signal::SIGKILL);
+    eventually("the keeper has reaped it", || {
+        (!std::path::Path::new(&format!("/proc/{process}")).exists()).then_some(())
+    });
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    held.kill(master);
+    let worker = reaches(&daemon, "one", 0, "running");
+    assert_eq!((&worker["restarts"], &worker["last_exit"]["signal"]), (&json!(1), &json!(9)), "{worker}");
+    assert_eq!(worker["last_exit"]["pid"], process);
+    let ended = daemon.client().ok("runs", json!({}));
+    assert_eq!(ended["runs"], json!([]), "a worker's process is no run");
 }
 
 const JOB: &str = "import os, time\n\

@@ -190,3 +190,18 @@ fn a_successor_that_is_being_forked_when_its_app_is_stopped_ends_as_soon_as_it_i
     assert!(!processes::alive(first));
     client.ok("kill", json!({"id": "other"}));
 }
+
+#[test]
+fn one_that_dies_while_it_is_being_replaced_is_running_where_nothing_says_that_it_is_ready() {
+    let app = json!({"name": "plain", "script": "/bin/sleep", "args": ["1000"], "min_uptime": "1s"});
+    let daemon = Setup::empty().worker(app).start();
+    let before = pid(&reaches(&daemon, "plain", 0, "running"));
+    let mut client = daemon.client();
+    let call = client.send("apps.reload", json!({"target": "plain"}));
+    let below =
+        || processes::descendants(daemon.pid()).into_iter().filter(|p| processes::title(p.pid).contains("sleep"));
+    eventually("its successor runs", || (below().count() == 2).then_some(()));
+    processes::send(before, Signal::SIGKILL);
+    let reloaded = client.receive(call).unwrap();
+    assert_eq!((&reloaded["workers"][0]["state"], &reloaded["workers"][0]["restarts"]), (&json!("running"), &json!(1)));
+}
