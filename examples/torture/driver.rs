@@ -87,12 +87,12 @@ impl Driver<'_> {
             (2, Some(Kind::Keeper)),
             (2, None),
         ]);
-        let reread = step.percent(3);
+        let reread = step.percent(1);
         let (which, ms) = (step.between(0, 1 << 30), step.between(1, 1500));
         if reread {
-            // Nothing has changed in the process file, so nothing else may.
             self.world.note(&self.chance, step, "the process file is to be read again");
             self.world.count("SIGHUP");
+            self.world.happened(Incident::Reread);
             processes::send(self.world.keeper(), Signal::SIGHUP);
         }
         let Some(kind) = what else { return self.fill(step, ms) };

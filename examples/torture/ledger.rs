@@ -20,6 +20,7 @@ pub enum Incident {
     ChildKilled,
     DiskFull,
     DiskFree,
+    Reread,
 }
 
 /// One run.
@@ -118,6 +119,13 @@ impl Ledger {
                 && within(asked)
                 && later.iter().any(|(at, what)| *what == Incident::MasterKilled && killed(*at))
         })
+    }
+
+    /// Whether the process file may have been read again since: then there are as many instances of each app as it says.
+    pub fn reread_since(&self, at: Instant) -> bool {
+        // A master that is killed leaves it to the next.
+        let slack = Duration::from_secs(5);
+        self.incidents.iter().any(|(when, what)| *what == Incident::Reread && *when + slack >= at)
     }
 
     /// The daemon does not know this run: whether that may be.

@@ -33,6 +33,8 @@ pub struct Link {
     address: Address,
     halves: Option<Halves>,
     last_id: u64,
+    /// The first call that was sent on this connection.
+    first_id: u64,
     early: HashMap<u64, Value>,
     /// How often it was cut.
     pub cuts: u64,
@@ -40,7 +42,7 @@ pub struct Link {
 
 impl Link {
     pub fn new(address: Address) -> Link {
-        Link { address, halves: None, last_id: 0, early: HashMap::new(), cuts: 0 }
+        Link { address, halves: None, last_id: 0, first_id: 0, early: HashMap::new(), cuts: 0 }
     }
 
     /// A daemon that is being upgraded, or whose master has been killed, still takes connections: an error is a fault.
@@ -50,6 +52,7 @@ impl Link {
                 Address::Unix(path) => unix(path),
                 Address::Tcp(address) => tcp(address),
             };
+            self.first_id = self.last_id;
             self.halves = Some(opened.map_err(|e| format!("connecting to {:?}: {e}", self.address))?);
         }
         self.halves.as_mut().ok_or_else(|| "no connection".to_owned())
@@ -83,7 +86,8 @@ impl Link {
 
     /// The answer to that call.
     pub fn receive(&mut self, id: Option<u64>) -> Result<Answer, String> {
-        let Some(id) = id else { return Ok(Answer::Cut) };
+        // One that went with a former connection is answered by nobody.
+        let Some(id) = id.filter(|id| *id >= self.first_id) else { return Ok(Answer::Cut) };
         let deadline = Instant::now() + PATIENCE;
         let mut answer = loop {
             if let Some(answer) = self.early.remove(&id) {

@@ -33,7 +33,10 @@ pub fn act(world: &World, name: String, apps: &[(&str, u64)]) -> BTreeMap<String
     // What was changed while the disk was full was in the memory of a master that was killed: the list is an older one.
     let lost = |app: &str| {
         let of_app = operator.changed.iter().filter(|((name, _), _)| name == app);
-        of_app.into_iter().any(|(_, (asked, answered))| world.ledger().change_lost(*asked, *answered))
+        of_app.into_iter().any(|((_, scaled), (asked, answered))| {
+            let ledger = world.ledger();
+            ledger.change_lost(*asked, *answered) || (*scaled && ledger.reread_since(*asked))
+        })
     };
     operator.wanted.iter().map(|(app, wanted)| (app.clone(), wanted.filter(|_| !lost(app)))).collect()
 }

@@ -9,13 +9,14 @@ use slog::{debug, error, info};
 
 use super::runs::Live;
 use super::timers::Timer;
+use super::trees::mark;
 use super::{HUNG, Master, START_CHECK};
 use crate::pool::send_order;
 use crate::sys::clock::monotonic_ns;
 use crate::sys::pidfd::PidFd;
-use crate::sys::process;
 use crate::sys::reap::How;
-use crate::wire::channel::Order;
+use crate::sys::{process, tree};
+use crate::wire::channel::{Order, TREE_ENV};
 use crate::wire::rpc::RpcError;
 use crate::wire::signal::signal_name;
 use crate::wire::status::State;
@@ -206,9 +207,11 @@ impl Master {
 
     /// A child has started what is nobody's any more: a former master had asked for it, and did not live to put it on
     /// record, or it has been given up meanwhile.
-    pub(super) fn kill_unasked(&self, index: usize, pid: u32, handle: Option<PidFd>) {
+    pub(super) fn kill_unasked(&self, index: usize, pid: u32, nonce: u64, handle: Option<PidFd>) {
         match handle {
             _ if self.pids.contains_key(&pid) => {}
+            // One that says anything may be somebody's whom we wait for; one with that mark is nobody else's.
+            _ if self.pools[index].starting > 0 && !has_mark(pid, nonce) => {}
             // The kernel's word for whoever said so.
             Some(handle) => {
                 info!(self.log, "a process that nobody asked for is killed"; "pool" => &self.pools[index].definition.name, "pid" => pid);
@@ -285,4 +288,11 @@ impl Master {
             self.timers.after(START_CHECK, Timer::Starts { pool: index });
         }
     }
+}
+
+/// Whether that child of the keeper's has the mark of this order.
+fn has_mark(pid: u32, nonce: u64) -> bool {
+    // Until it has one it is all zeroes.
+    let member = tree::hold(pid, process::parent()).filter(|_| nonce != 0);
+    member.and_then(|member| tree::variable(&member, TREE_ENV)).is_some_and(|its| its == mark(nonce))
 }

@@ -121,7 +121,7 @@ impl Master {
             }
             Reply::Started => {
                 if !self.is_asked_for(pool, header.slot, header.nonce) {
-                    self.kill_unasked(pool, pid, extra.pidfd);
+                    self.kill_unasked(pool, pid, header.nonce, extra.pidfd);
                     return None;
                 }
                 self.started(pool, generation, header.slot, pid, extra.pidfd)
