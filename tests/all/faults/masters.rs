@@ -1,7 +1,7 @@
 //! Masters that are killed.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -75,6 +75,45 @@ fn fault_02_masters_killed_under_load_start_every_run_exactly_once() {
         let exited = statuses.iter().filter(|s| s["state"] == "exited").count();
         assert!(exited >= 230, "nearly all are known exactly: {exited}");
     });
+}
+
+/// All idle children of a master die with it, and their signals hide its own.
+#[test]
+fn fault_01_the_end_of_a_master_with_many_idle_children_is_seen_at_once() {
+    const IDLE: u64 = 300;
+    // A look for whoever has died without being named may come 200 ms after the one before; the rest is for a busy machine.
+    const SOON: Duration = Duration::from_millis(120);
+    let daemon = Setup::native(json!({"idle": IDLE, "max_running": IDLE})).start();
+    let full = || eventually("all idle children", || (daemon.client().pool("fixture")["idle"] == IDLE).then_some(()));
+    full();
+    for _ in 0..6 {
+        // A master of less than a second's life is followed only after a pause.
+        std::thread::sleep(Duration::from_millis(1100));
+        let master = daemon.master();
+        processes::send(master, Signal::SIGKILL);
+        let mut dead_since = None;
+        let seen = within(Duration::from_secs(10), "the master is reaped", || match processes::state(master) {
+            Some('Z') => {
+                dead_since.get_or_insert_with(Instant::now);
+                None
+            }
+            Some(_) => None,
+            None => Some(dead_since.map_or(Duration::ZERO, |since| since.elapsed())),
+        });
+        assert!(seen < SOON, "it was dead for {seen:?} before the keeper took notice");
+        full();
+    }
+}
+
+#[test]
+fn masters_have_room_for_descriptors_before_they_need_it() {
+    let daemon = Setup::native(json!({"idle": 2})).start();
+    for _ in 0..2 {
+        // Both the first one and one that follows. A table that grows later holds everybody up.
+        let size = processes::status_number(daemon.master(), "FDSize").unwrap();
+        assert!(size >= 4096, "{size}");
+        kill(&daemon, daemon.master());
+    }
 }
 
 /// As a client should: the same request again until it is answered.
