@@ -33,7 +33,6 @@ class Effort:
 
 def arguments():
     parser = frame.parser("scripts/bench runs", __doc__, PARTS + latency.RUNTIMES)
-    parser.add_argument("--native", default=str(frame.ROOT / "target/release/examples/native"), help="the native zygote")
     args, names = frame.chosen(parser, PARTS + latency.RUNTIMES)
     args.parts = [p for p in PARTS if p in names] or list(PARTS)
     args.runtimes = [r for r in latency.RUNTIMES if r in names] or list(latency.RUNTIMES)

@@ -58,9 +58,10 @@ class Preforkd(Daemon):
 
     name = "preforkd"
 
-    def __init__(self, programs, apps, pools=()):
+    def __init__(self, programs, apps, pools=(), tcp=False):
         super().__init__(Config("native"), programs)
         self.apps, self.pools = apps, list(pools)
+        self.listen = ["--listen", f"127.0.0.1:{self.port}"] if tcp else ["--no-tcp"]
         self.begun = Begun(self.dir)
 
     def definition(self, app):
@@ -74,7 +75,7 @@ class Preforkd(Daemon):
 
     def start(self):
         before = time.monotonic_ns()
-        self.launch({"pools": self.pools, "apps": [self.definition(a) for a in self.apps]}, "--no-tcp")
+        self.launch({"pools": self.pools, "apps": [self.definition(a) for a in self.apps]}, *self.listen)
         count = sum(a.more.get("instances", 1) for a in self.apps)
         self.pids, self.took_ms = self.begun.all_up(count, before)
         self.answering()

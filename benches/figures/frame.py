@@ -1,4 +1,4 @@
-"""What both programs have around their measuring: arguments, a limit of time, and what becomes of the table."""
+"""What all programs have around their measuring: arguments, a limit of time, and what becomes of the table."""
 
 import argparse
 import json
@@ -22,15 +22,16 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def parser(program, description, names):
+def parser(program, description, names, rounds="5, or 2 with --quick", most=50):
     result = argparse.ArgumentParser(prog=program, description=description)
     result.add_argument("--quick", action="store_true", help="about a minute, for trying out; no figures to quote")
     result.add_argument("--only", action="append", metavar="NAME", default=[],
                         help=f"of {', '.join(names)}; may be repeated or have commas")
-    result.add_argument("--rounds", type=int, choices=range(1, 51), metavar="N", help="5, or 2 with --quick")
+    result.add_argument("--rounds", type=int, choices=range(1, most + 1), metavar="N", help=rounds)
     result.add_argument("--markdown", metavar="FILE", help="write the table for the documentation too")
     result.add_argument("--json", metavar="FILE", help="write the figures of every round too")
     result.add_argument("--daemon", default=str(ROOT / "target/release/preforkd"), help="the program to measure")
+    result.add_argument("--native", default=str(ROOT / "target/release/examples/native"), help="the native zygote")
     result.add_argument("--built", default=str(ROOT / "target/bench"), help="where the programs in C are")
     return result
 

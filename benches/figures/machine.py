@@ -123,6 +123,11 @@ def memory_kb(pids):
     return total
 
 
+def files(pid):
+    """How many descriptors a process has open."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
 def cpu_ns(pids):
     """User and system time of these processes so far, with all threads that they had (clock_getcpuclockid(3))."""
     return sum(time.clock_gettime_ns((~pid << 3) | 2) for pid in pids)

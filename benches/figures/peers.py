@@ -135,6 +135,14 @@ class Pm2(Peer):
         except (OSError, ValueError, subprocess.TimeoutExpired) as e:
             raise NotMeasured(f"pm2 {command[1]}: {e}; {self.log_tail()}") from e
 
+    @property
+    def socket(self):
+        return os.path.join(self.env["PM2_HOME"], "rpc.sock")
+
+    def upgrade(self):
+        """As its manual says to do after a new version was installed."""
+        run([self.program, "update"], self.env)
+
     def add(self, app):
         run([self.program, "start", self.file([app])], self.env)
 
@@ -162,6 +170,8 @@ class Supervisord(Peer):
             lines += [
                 f"[program:{app.name}]", f"command={' '.join(app.command)}", f"directory={at}",
                 f'environment=BENCH_BEGUN="{self.begun.path}"',
+                # Logs that it names itself are deleted when it starts again.
+                f"stdout_logfile={at}/{app.name}.log",
             ]
         path = os.path.join(at, "supervisord.conf")
         with open(path, "w") as f:
@@ -170,9 +180,26 @@ class Supervisord(Peer):
 
     def start(self):
         self.bring_up([self.program, "-c", self.write(self.apps)])
+        self.listening()
+
+    @property
+    def socket(self):
+        return os.path.join(self.dir, "supervisor.sock")
+
+    def upgrade(self):
+        """A new version serves after a shutdown and a start."""
+        run(self.control("shutdown"), self.env)
+        try:
+            self.process.wait(COMMAND_S)
+        except subprocess.TimeoutExpired as e:
+            raise NotMeasured(f"supervisord did not shut down: {e}") from e
+        self.bring_up([self.program, "-c", os.path.join(self.dir, "supervisord.conf")])
+        self.listening()
+
+    def listening(self):
         self.daemons = [self.process.pid]
         until = time.monotonic() + COMMAND_S
-        while not os.path.exists(os.path.join(self.dir, "supervisor.sock")):
+        while not os.path.exists(self.socket):
             if time.monotonic() > until or self.process.poll() is not None:
                 raise NotMeasured(f"supervisord has no socket: {self.log_tail()}")
             time.sleep(0.02)

@@ -12,6 +12,8 @@ def head(sections):
 def number(value):
     if value is None:
         return ""
+    if isinstance(value, str):
+        return value
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.1f}"
@@ -48,7 +50,7 @@ def text(header, sections, syscalls):
             lines += ["", what]
             continue
         # Words to the left, numbers to the right.
-        padded = [x.ljust(w) if i in (0, 4) else x.rjust(w) for i, (x, w) in enumerate(zip(c, widths))]
+        padded = [x.ljust(w) if i in (0, len(names) - 4) else x.rjust(w) for i, (x, w) in enumerate(zip(c, widths))]
         lines.append(("  " + "  ".join(padded)).rstrip())
         if what is not None and what.note:
             lines.append(f"      {what.note}")
@@ -65,7 +67,7 @@ def markdown(header, sections, syscalls):
         lines += [f"### {section.title}", ""]
         used = [i for i in range(len(names)) if i == 0 or any(cells(r)[i] for r in section.rows)]
         lines.append("| " + " | ".join(names[i] for i in used) + " |")
-        lines.append("|" + "|".join("---" if i in (0, 4) else "--:" for i in used) + "|")
+        lines.append("|" + "|".join("---" if i in (0, len(names) - 4) else "--:" for i in used) + "|")
         for row in section.rows:
             c = cells(row)
             c[0] += f"<br>{row.note}" if row.note else ""

@@ -109,6 +109,22 @@ class Beside(Held):
 
 
 @dataclass
+class Endured(Held):
+    """What each of four events did. Text is shown as it is."""
+
+    upgrade: float | str | None = None
+    kill: float | str | None = None
+    pm2: float | str | None = None
+    supervisord: float | str | None = None
+
+    HEAD = ("upgrade", "kill -9", "pm2 update", "supervisord")
+
+    @property
+    def shown(self):
+        return self.upgrade, self.kill, self.pm2, self.supervisord
+
+
+@dataclass
 class Section:
     title: str
     rows: list

@@ -1,4 +1,4 @@
-//! The channel between two masters: SEQPACKET, a letter first, and the state with its descriptors in messages of a few each.
+//! The channel between two masters: SEQPACKET, a letter first, and the state with its descriptors in messages of many each.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::envelope::{self, DecodeError};
 use super::state::State;
-use crate::sys::{fault, memfd, seqpacket};
+use crate::sys::{fault, memfd, scm, seqpacket};
 use crate::wire::cut;
 
 /// The largest state, in bytes.
@@ -70,8 +70,8 @@ impl Channel {
         let count = (fds.len() as u32).to_le_bytes();
         seqpacket::send(self.as_fd(), &[IoSlice::new(b"S"), IoSlice::new(&count)], &[file.as_fd()], true)?;
         fault::point("old-half-given");
-        for some in fds.chunks(seqpacket::MAX_FDS) {
-            seqpacket::send(self.as_fd(), &[IoSlice::new(b"F")], some, true)?;
+        for some in fds.chunks(scm::MOST) {
+            scm::send(self.as_fd(), b"F", some)?;
         }
         Ok(())
     }
@@ -94,11 +94,11 @@ impl Channel {
         fault::point("new-half-taken");
         let mut fds = Vec::new();
         while fds.len() < count as usize {
-            let (len, extra) = seqpacket::receive(self.as_fd(), &mut buffer)?;
-            if (buffer[0], len) != (b'F', 1) || extra.truncated || extra.fds.is_empty() {
+            let (len, some) = scm::receive(self.as_fd(), &mut buffer)?;
+            if (buffer[0], len) != (b'F', 1) || some.is_empty() {
                 return Err(wrong(&format!("{} of {count} descriptors came", fds.len())).into());
             }
-            fds.extend(extra.fds);
+            fds.extend(some);
         }
         if fds.len() != count as usize {
             return Err(wrong("more descriptors came than were announced").into());

@@ -13,12 +13,14 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+mod ahead;
 mod frame;
 mod record;
 mod replay;
 #[cfg(test)]
 mod tests;
 
+pub use ahead::Ahead;
 pub use record::{Record, RecordRef};
 pub use replay::{JournalError, Torn};
 
@@ -53,7 +55,13 @@ impl Journal {
     /// in order. What is not a record is cut off at the end, kept beside the journal as
     /// `journal.torn-N`, and told by [`Journal::torn`].
     pub fn open(path: &Path) -> Result<(Journal, Vec<Record>), JournalError> {
-        let replay::Replayed { file, size, chain, records, torn } = replay::open(path)?;
+        Journal::open_from(path, None)
+    }
+
+    /// The same, with what has been read of it already, while somebody else wrote it. Records that were freed in that part are not
+    /// told.
+    pub fn open_from(path: &Path, ahead: Option<Ahead>) -> Result<(Journal, Vec<Record>), JournalError> {
+        let replay::Replayed { file, size, chain, records, torn } = replay::open(path, ahead)?;
         let mut live = Live::default();
         for (record, bytes) in &records {
             live.count(record.into(), *bytes);

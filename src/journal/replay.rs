@@ -6,6 +6,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::ahead::Ahead;
 use super::frame::{self, Chain, HEAD, Head, Next};
 use super::record::Record;
 use crate::sys::files::private_file;
@@ -75,8 +76,8 @@ pub(super) struct Replayed {
     pub torn: Option<Torn>,
 }
 
-/// Opens or makes a journal and reads it to its end.
-pub(super) fn open(path: &Path) -> Result<Replayed, JournalError> {
+/// Opens or makes a journal and reads it to its end; what has been read ahead is not read again.
+pub(super) fn open(path: &Path, ahead: Option<Ahead>) -> Result<Replayed, JournalError> {
     let cannot =
         |doing: &'static str| move |source: io::Error| JournalError::Io { doing, path: path.to_owned(), source };
     let file = private_file(path).map_err(cannot("open the journal"))?;
@@ -99,7 +100,7 @@ pub(super) fn open(path: &Path) -> Result<Replayed, JournalError> {
         file.set_permissions(PermissionsExt::from_mode(0o600)).map_err(cannot("change the mode of"))?;
     }
     let length = length.max(HEAD as u64);
-    let Found { records, size, chain, why } = records(&file, length).map_err(cannot("read"))?;
+    let Found { records, size, chain, why } = rest(&file, length, ahead).map_err(cannot("read"))?;
     let torn = match why {
         None => None,
         Some(why) => {
@@ -112,18 +113,39 @@ pub(super) fn open(path: &Path) -> Result<Replayed, JournalError> {
 }
 
 /// The records from the first on up to what is not one.
-struct Found {
-    records: Vec<(Record, u64)>,
-    size: u64,
-    chain: Chain,
+pub(super) struct Found {
+    pub records: Vec<(Record, u64)>,
+    pub size: u64,
+    pub chain: Chain,
     /// What is wrong behind the last record, None at the end of the file.
-    why: Option<&'static str>,
+    pub why: Option<&'static str>,
 }
 
-fn records(file: &File, length: u64) -> io::Result<Found> {
+impl Default for Found {
+    /// Nothing but the head.
+    fn default() -> Found {
+        Found { records: Vec::new(), size: HEAD as u64, chain: Chain::new(), why: None }
+    }
+}
+
+fn rest(file: &File, length: u64, ahead: Option<Ahead>) -> io::Result<Found> {
+    if let Some(ahead) = ahead
+        && ahead.begins(file)?
+    {
+        let Ahead { size, chain, records: read, .. } = ahead;
+        let found = records(file, length, Found { records: read, size, chain, why: None })?;
+        if found.why.is_none() {
+            return Ok(found);
+        }
+        // What is to be cut off is decided over the whole.
+    }
+    records(file, length, Found::default())
+}
+
+/// What follows on `found`.
+pub(super) fn records(file: &File, length: u64, mut found: Found) -> io::Result<Found> {
     let mut from = BufReader::with_capacity(1 << 18, file);
-    from.seek(SeekFrom::Start(HEAD as u64))?;
-    let mut found = Found { records: Vec::new(), size: HEAD as u64, chain: Chain::new(), why: None };
+    from.seek(SeekFrom::Start(found.size))?;
     loop {
         match frame::next(&mut from, length - found.size, &mut found.chain)? {
             Next::Record(record, bytes) => {

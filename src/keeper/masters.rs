@@ -161,6 +161,18 @@ impl Keeper<'_> {
         }
     }
 
+    /// A master that has closed its channel is dead. Its idle children die with it, all at once, so that the signal which would name
+    /// it is lost among theirs, and a sweep comes late.
+    pub(super) fn ended_master(&mut self, died: &mut Vec<Exit>) -> io::Result<()> {
+        let masters = self.masters();
+        match &self.master {
+            Some(master) if master.fostered => self.lost_foster(master.pid),
+            Some(master) => self.reaper.named(&self.table, master.pid, &masters, died)?,
+            None => {}
+        }
+        Ok(())
+    }
+
     /// Returns the exit code when that was the end.
     pub(super) fn master_died(&mut self, exit: &Exit) -> Option<u8> {
         self.listen();

@@ -219,14 +219,20 @@ impl Keeper<'_> {
             let ours = [self.reaper.sweep_at, self.stop_by, self.calm_at];
             let next = masters.into_iter().chain(ours).flatten().min();
             let timeout = next.map(|at| Duration::from_nanos(at.saturating_sub(now)));
-            let control = self.master.as_ref().and_then(|m| m.control.as_ref());
-            let control = control.map_or(self.signals.as_fd(), AsFd::as_fd);
-            let [signalled, spoken] = poll::readable([self.signals.as_fd(), control], timeout)?;
-            if spoken {
+            // What a master says; once it has closed its end, its own.
+            let master = self.master.as_ref();
+            let said =
+                master.map_or(self.signals.as_fd(), |m| m.control.as_ref().map_or(m.handle.as_fd(), AsFd::as_fd));
+            let ending = master.is_some_and(|m| m.control.is_none());
+            let [signalled, spoken] = poll::readable([self.signals.as_fd(), said], timeout)?;
+            let mut died = Vec::new();
+            if spoken && ending {
+                self.ended_master(&mut died)?;
+            } else if spoken && self.master.is_some() {
                 self.calm_at = Some(now + CALM.as_nanos() as u64);
                 self.listen();
             }
-            let mut died = Vec::new();
+            // Only now: what was said may have made one.
             let masters = self.masters();
             if signalled {
                 let (mut reload, mut reopen, mut upgrade, mut stop) = (false, false, false, false);
@@ -257,7 +263,9 @@ impl Keeper<'_> {
                 }
             }
             let now = monotonic_ns();
-            if self.reaper.sweep_at.is_some_and(|at| at <= now) && died.is_empty() {
+            // Clients wait for a master that is to be started, nobody for those who died with the last one.
+            let starting = self.restart_at.is_some_and(|at| at <= now);
+            if self.reaper.sweep_at.is_some_and(|at| at <= now) && died.is_empty() && !starting {
                 self.reaper.sweep(&self.table, &masters, &mut died)?;
                 self.wake_master()?;
             }

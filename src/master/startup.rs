@@ -18,7 +18,7 @@ use super::taking::Handed;
 use super::trees::Trees;
 use super::{Master, logging};
 use crate::handover::{Channel, Said, TakeError};
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Ahead, Journal, JournalError};
 use crate::pool::Pool;
 use crate::processfile::{self, ProcessFile};
 use crate::settings::ServeOptions;
@@ -39,6 +39,8 @@ const SIGUSR2: i32 = 12;
 /// A log file that has reached RLIMIT_FSIZE is one that cannot be written, no reason to die.
 const SIGXFSZ: i32 = 25;
 
+/// Room for so many descriptors from the start: 8 bytes each.
+const FILES: u64 = 4096;
 /// How many replies are read at once.
 const REPLIES_AT_ONCE: usize = 32;
 
@@ -114,7 +116,7 @@ fn hear(keeper: &OwnedFd, buffer: &mut [u8]) -> io::Result<(Option<ToMaster>, Op
 }
 
 /// A successor takes everything over, and changes nothing before it is told to go.
-fn succeed(keeper: &OwnedFd, options: &ServeOptions) -> Result<(Kept, Handed), MasterError> {
+fn succeed(keeper: &OwnedFd, options: &ServeOptions) -> Result<(Kept, Handed, Option<Ahead>), MasterError> {
     let channel =
         Channel::inherited(process::inherited(control::HANDOVER_FD).map_err(system("hearing from the master"))?);
     let stderr = process::inherited(control::STDERR_FD).map_err(system("taking the daemon's stderr"))?;
@@ -123,13 +125,15 @@ fn succeed(keeper: &OwnedFd, options: &ServeOptions) -> Result<(Kept, Handed), M
         // What could be wrong with us is found before anybody waits.
         Gate::new(options.token_file.as_deref())?;
         drop(Table::open(&options.dirs.table(), false).map_err(system("opening the shared table"))?);
+        // Most of what there is to read, too. What cannot be read now is an error later.
+        let ahead = Ahead::read(&options.dirs.journal()).ok();
         channel.say(&Said::Prepared).map_err(system("speaking to the master"))?;
         fault::point("new-prepared");
         let kept = kept(keeper).map_err(system("hearing from the keeper"))?;
         fault::point("new-kept");
         let (state, fds) = channel.take()?;
         fault::point("new-given");
-        Ok((kept, Handed::new(state, fds)))
+        Ok((kept, Handed::new(state, fds), ahead))
     })();
     let taken = match taken {
         Ok(taken) => taken,
@@ -193,11 +197,17 @@ impl Master {
         signals::ignore(&[SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ]);
         let keeper = process::inherited(control::MASTER_FD).map_err(system("hearing from the keeper"))?;
         let successor = std::env::var_os(control::SUCCESSOR_ENV).is_some();
-        let (Kept { stored, restart, strangers }, handed) = match successor {
+        let (Kept { stored, restart, strangers }, handed, ahead) = match successor {
             true => succeed(&keeper, options)?,
-            false => (kept(&keeper).map_err(system("hearing from the keeper"))?, Handed::default()),
+            false => (kept(&keeper).map_err(system("hearing from the keeper"))?, Handed::default(), None),
         };
+        // What has come makes more; so much more is small, and growing later costs everybody's time.
+        let room = FILES.max(2 * (stored.len() as u64 + handed.files()));
+        let made = process::make_room_for_files(room);
         let (log, guard) = logging::start(options);
+        if let Err(e) = made {
+            warn!(log, "making room for descriptors"; "count" => room, "error" => %e);
+        }
         process::set_name("preforkd-master");
         if let Some(title) = process::Title::find() {
             title.set("preforkd: master");
@@ -205,7 +215,7 @@ impl Master {
         let gate = Gate::new(options.token_file.as_deref())?;
         let table = Table::open(&options.dirs.table(), false).map_err(system("opening the shared table"))?;
         table.set_master(std::process::id());
-        let (journal, records) = Journal::open(&options.dirs.journal())?;
+        let (journal, records) = Journal::open_from(&options.dirs.journal(), ahead)?;
         if let Some(torn) = journal.torn() {
             warn!(log, "the journal's end was damaged, and is kept aside"; "what" => ?torn);
         }

@@ -69,6 +69,11 @@ impl Handed {
         self.pools.contains(name)
     }
 
+    /// How many descriptors came along.
+    pub fn files(&self) -> u64 {
+        self.fds.len() as u64
+    }
+
     fn unpack(&mut self, at: FdIndex) -> Option<OwnedFd> {
         self.fds.get_mut(at as usize)?.take()
     }

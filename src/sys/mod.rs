@@ -25,6 +25,7 @@ pub mod pidfd;
 pub mod poll;
 pub mod process;
 pub mod reap;
+pub mod scm;
 pub mod seqpacket;
 pub mod shm;
 pub mod signals;

@@ -71,6 +71,20 @@ pub fn raise_open_files() -> io::Result<u64> {
     Ok(hard)
 }
 
+/// Makes room for `count` descriptors, or for as many as may be open, while there is one thread. With more than one a table that
+/// grows waits for an RCU grace period (`expand_fdtable` in the kernel's fs/file.c), 10 ms and more, and does so at each doubling.
+pub fn make_room_for_files(count: u64) -> io::Result<()> {
+    use nix::fcntl::{FcntlArg, fcntl};
+    use nix::sys::resource::{Resource, getrlimit};
+    let (allowed, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let highest = i32::try_from(count.min(allowed)).unwrap_or(i32::MAX) - 1;
+    let any = super::eventfd::EventFd::new()?;
+    let copy = fcntl(any.as_fd(), FcntlArg::F_DUPFD_CLOEXEC(highest))?;
+    // SAFETY: fcntl has made this descriptor, and it is nobody else's.
+    drop(unsafe { OwnedFd::from_raw_fd(copy) });
+    Ok(())
+}
+
 /// Sets RLIMIT_CPU, in seconds: SIGXCPU at `seconds`, SIGKILL one later.
 pub fn limit_cpu(seconds: u64) -> io::Result<()> {
     use nix::sys::resource::{Resource, setrlimit};
@@ -198,6 +212,19 @@ pub fn remove_env(key: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn room_is_made_and_nothing_stays_open() {
+        let size = || {
+            let status = fs::read_to_string("/proc/self/status").unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("FDSize:")).unwrap();
+            line.trim().parse::<u64>().unwrap()
+        };
+        let wanted = size() + 1;
+        make_room_for_files(wanted).unwrap();
+        assert!(size() >= wanted);
+        assert!(!fs::exists(format!("/proc/self/fd/{}", wanted - 1)).unwrap());
+    }
 
     #[test]
     fn threads_are_counted() {

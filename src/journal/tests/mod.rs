@@ -1,5 +1,6 @@
 //! A journal against a list of records: cut, damaged, filled up, compacted.
 
+mod ahead;
 mod damaged;
 mod random;
 

@@ -128,6 +128,17 @@ fn fault_02_a_master_that_is_killed_when_it_has_read_that_a_run_started_leaves_i
     assert_eq!(client.wait("held")["signal"], 15);
 }
 
+#[test]
+fn masters_have_room_for_descriptors_before_they_need_it() {
+    let daemon = Setup::native(json!({"idle": 2})).start();
+    for _ in 0..2 {
+        // Both the first one and one that follows. A table that grows later holds everybody up.
+        let size = processes::status_number(daemon.master(), "FDSize").unwrap();
+        assert!(size >= 4096, "{size}");
+        kill(&daemon, daemon.master());
+    }
+}
+
 /// As a client should: the same request again until it is answered.
 fn stubborn_run(daemon: &Daemon, ran: &std::path::Path, id: &str) -> Value {
     let script = format!("echo {id} >> {}", ran.display());

@@ -1,0 +1,55 @@
+use super::*;
+
+fn open_from(path: &Path, ahead: Ahead) -> (Journal, Vec<Record>) {
+    Journal::open_from(path, Some(ahead)).unwrap()
+}
+
+#[test]
+fn what_is_read_ahead_and_what_follows_is_the_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal");
+    written(&path, &some_records());
+    let (mut journal, _) = Journal::open(&path).unwrap();
+    let ahead = Ahead::read(&path).unwrap();
+    let more = [queued(7, "7"), Record::Freed { id: "run-1".into() }];
+    more.iter().for_each(|record| journal.append(record));
+    journal.flush().unwrap();
+    let (mut taken, records) = open_from(&path, ahead);
+    // run-0, the first two, had been freed before.
+    let mut expected: Vec<Record> = some_records().into_iter().filter(|r| RecordRef::from(r).id() != "run-0").collect();
+    expected.extend(more);
+    assert_eq!(records, expected);
+    assert_eq!((taken.size(), taken.live_estimate()), (journal.size(), journal.live_estimate()));
+    taken.append(&queued(8, "8"));
+    taken.flush().unwrap();
+    assert_eq!(read(&path).last(), Some(&queued(8, "8")));
+}
+
+#[test]
+fn a_compaction_meanwhile_makes_another_file_and_nothing_is_taken_from_the_former() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal");
+    written(&path, &some_records());
+    let (mut journal, _) = Journal::open(&path).unwrap();
+    let ahead = Ahead::read(&path).unwrap();
+    journal.compact([queued(7, "7")].into_iter()).unwrap();
+    assert_eq!(open_from(&path, ahead).1, [queued(7, "7")]);
+}
+
+#[test]
+fn a_damaged_end_is_cut_off_as_ever_and_a_half_written_one_is_read_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal");
+    written(&path, &some_records());
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 3]).unwrap();
+    let ahead = Ahead::read(&path).unwrap();
+    fs::write(&path, &whole).unwrap();
+    assert!(open_from(&path, ahead).0.torn().is_none());
+
+    let ahead = Ahead::read(&path).unwrap();
+    fs::write(&path, [&whole[..], b"no record at all"].concat()).unwrap();
+    let (journal, records) = open_from(&path, ahead);
+    assert_eq!((journal.torn().unwrap().at, records), (whole.len() as u64, some_records()));
+    assert!(Ahead::read(&dir.path().join("nowhere")).is_err());
+}
