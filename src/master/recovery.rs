@@ -113,7 +113,8 @@ impl Master {
                 ended += 1;
                 let pool = self.pool_index(&row.pool);
                 let extra = left.extras.remove(&row.id).or_else(|| lost_reason(row.state));
-                self.runs.insert_ended(row.slot, &row.id, pool, extra, monotonic_ns());
+                let since = if restart { ended_mono(&row) } else { monotonic_ns() };
+                self.runs.insert_ended(row.slot, &row.id, pool, extra, since);
             } else {
                 living += 1;
                 // Without their keeper and their master they may still be alive.
@@ -335,4 +336,12 @@ fn former(number: u32, replies: OwnedFd, pidfds: bool) -> Generation {
         retired: true,
         silent: false,
     }
+}
+
+/// When it ended, ns monotonic, as far as that can be told: a wall clock that was set while it ran counts for that time only.
+fn ended_mono(row: &Record) -> u64 {
+    let lived = row.ended_at.saturating_sub(row.started_at);
+    // What never started has only the one time.
+    let started = if row.started_at == 0 { monotonic_ns() } else { row.started_mono };
+    started.saturating_add(lived).min(monotonic_ns())
 }

@@ -310,7 +310,14 @@ impl Runs {
         self.kept_bytes += extra.as_ref().map_or(0, |e| e.bytes());
         self.put(slot, Entry::Ended(Box::new(Ended { id, seq, extra })));
         let last = self.ended.len() - 1;
-        self.ended[pool.unwrap_or(last).min(last)].push_back((now, seq, slot));
+        // A recovery brings them in the order in which they were asked for.
+        let queue = &mut self.ended[pool.unwrap_or(last).min(last)];
+        let at = if queue.back().is_none_or(|(latest, ..)| *latest <= now) {
+            queue.len()
+        } else {
+            queue.partition_point(|(since, ..)| *since <= now)
+        };
+        queue.insert(at, (now, seq, slot));
         self.ended_count += 1;
     }
 

@@ -23,6 +23,21 @@ fn an_ended_run_is_forgotten_after_the_pools_keep() {
 }
 
 #[test]
+fn masters_that_follow_one_another_do_not_begin_to_count_anew() {
+    let daemon = Setup::native(json!({"keep": "3s"})).start();
+    let mut client = daemon.client();
+    client.ok("run", json!({"entry": "noop", "id": "k", "wait": true}));
+    for _ in 0..4 {
+        std::thread::sleep(Duration::from_millis(500));
+        client.ok("upgrade", json!({"binary": crate::house::preforkd()}));
+    }
+    // The last of the four would keep it for another 3 s; the longer all of them took, the sooner it goes.
+    let latest = std::time::Instant::now();
+    eventually("it is forgotten", || client.call("status", json!({"id": "k"})).is_err().then_some(()));
+    assert!(latest.elapsed() < Duration::from_millis(2800), "{:?}", latest.elapsed());
+}
+
+#[test]
 fn what_was_kept_is_there_after_a_restart_of_the_master() {
     let daemon = Setup::native(json!({})).start();
     let mut client = daemon.client();

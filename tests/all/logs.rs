@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::house::{Client, Daemon, Setup, eventually, machine, native, processes};
+use crate::house::{Client, Daemon, Setup, eventually, machine, processes};
 
 const BOOT: &str = r#"
 import os, sys, time
@@ -199,30 +199,6 @@ fn output_goes_on_while_masters_are_killed_and_after_the_run() {
     let mut client = daemon.client();
     assert_eq!(client.wait("slow")["exit_code"], 0);
     assert!(numbers(&file(&daemon, "app-out.log")).into_iter().eq(0..300), "{}", text(&file(&daemon, "app-out.log")));
-}
-
-#[test]
-fn the_pipe_of_a_pool_that_is_gone_is_read_to_its_end_and_dropped() {
-    let pool = |name: &str| json!({"name": name, "runtime": "native", "command": [native()], "output": "log"});
-    let daemon = Setup::empty().pool(pool("stays"), json!({})).pool(pool("goes"), json!({})).start();
-    let mut client = daemon.client();
-    // More than a pipe holds: it would hang if nobody read, and get SIGPIPE if the pipe were closed.
-    let script = "echo before; sleep 1.5; head -c 300000 /dev/zero && sleep 0.5 && echo ok > done";
-    let params = json!({"script": format!("cd {}; {script}", daemon.path().display())});
-    client.ok("run", json!({"pool": "goes", "entry": "shell", "params": params, "id": "r"}));
-    let path = file(&daemon, "goes-out.log");
-    eventually("it writes", || (text(&path) == "before\n").then_some(()));
-    fs::write(daemon.path().join("app.json"), json!({"pools": [pool("stays")]}).to_string()).unwrap();
-    let master = daemon.master();
-    processes::send(master, Signal::SIGKILL);
-    let kept = || {
-        let links = processes::fds(daemon.pid()).into_iter().map(|fd| format!("/proc/{}/fd/{fd}", daemon.pid()));
-        links.filter_map(|link| fs::read_link(link).ok()).filter(|to| to.to_string_lossy().starts_with("pipe:")).count()
-    };
-    let before = kept();
-    eventually("it has written everything", || daemon.path().join("done").exists().then_some(()));
-    eventually("its pipes are dropped", || (kept() == before - 2).then_some(()));
-    daemon.client().wait("r");
 }
 
 #[test]
