@@ -184,7 +184,12 @@ impl Context {
 /// # Errors
 /// clap's own, which prints itself; `--help` and `--version` come this way too.
 pub fn parse() -> Result<Cli, clap::Error> {
-    Cli::try_parse()
+    // On a thread of its own: what the parser takes of stack and heap lies apart from what a daemon keeps for its life, and
+    // goes with the thread.
+    match std::thread::Builder::new().spawn(Cli::try_parse) {
+        Ok(parser) => parser.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        Err(_) => Cli::try_parse(),
+    }
 }
 
 impl Cli {

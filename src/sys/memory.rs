@@ -11,9 +11,10 @@ pub fn give_back() {
     unsafe {
         libc::malloc_trim(0);
     }
+    give_back_stack();
+    // At last, since whatever runs after it brings its pages back.
     // SAFETY: `let_go` keeps to the contract of the callback, and needs no data.
     unsafe { libc::dl_iterate_phdr(Some(let_go), std::ptr::null_mut()) };
-    give_back_stack();
 }
 
 /// What lies below our own frame was used by calls that have returned. Only on a process's first thread.
