@@ -1042,6 +1042,8 @@ namespace Preforkd {
                 self::$way->beforeIdle();
                 $message = self::$way->receive($channel);
                 if ($message === null) {
+                    // Maybe a thousand of us at once, and somebody waits for the next master to start.
+                    \usleep(self::$pid % 256 * 1000);
                     self::$way->leave(0);
                 }
                 self::$tag = $message->tag;

@@ -28,6 +28,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 import traceback
 import types
 
@@ -772,6 +773,8 @@ def become_child(zygote, order):
         order = receive(channel)
         channel.close()
         if order is None:
+            # Maybe a thousand of us at once, and somebody waits for the next master to start.
+            time.sleep(os.getpid() % 256 / 1000)
             os._exit(0)
         kind, flags, address, payload, fds = order
         if fds_missing(flags, fds):

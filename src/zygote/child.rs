@@ -48,6 +48,8 @@ fn obey(zygote: &Zygote, buffer: &mut [u8], len: usize, mut fds: Vec<OwnedFd>) -
     let (len, extra) = seqpacket::receive(channel.as_fd(), buffer)?;
     drop(channel);
     if len == 0 {
+        // Maybe a thousand of us at once, and somebody waits for the next master to start.
+        std::thread::sleep(std::time::Duration::from_millis(u64::from(std::process::id() % 256)));
         exit_now(0);
     }
     let (header, payload) = Header::<Order>::decode(&buffer[..len]).map_err(|e| bad(e.to_string()))?;

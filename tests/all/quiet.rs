@@ -30,7 +30,7 @@ fn an_idle_daemon_with_idle_children_does_not_wake_up() {
 }
 
 #[test]
-fn a_daemon_that_has_started_gives_back_the_stack_of_its_start() {
+fn a_daemon_that_has_started_keeps_little_of_its_stack() {
     let daemon = Setup::empty().start();
     // kB, proc_pid_smaps(5).
     let stack = |pid: u32| -> u64 {
@@ -38,9 +38,7 @@ fn a_daemon_that_has_started_gives_back_the_stack_of_its_start() {
         let rss = maps.lines().skip_while(|line| !line.ends_with("[stack]")).find_map(|line| line.strip_prefix("Rss:"));
         rss.unwrap().split_whitespace().next().unwrap().parse().unwrap()
     };
-    let before = [daemon.pid(), daemon.master()].map(|pid| (pid, stack(pid)));
-    for (pid, before) in before {
-        eventually("the stack is given back", || (stack(pid) < before).then_some(()));
-        assert!(stack(pid) <= 64, "{} kB of {before}", stack(pid));
+    for pid in [daemon.pid(), daemon.master()] {
+        eventually("little of the stack is left", || (stack(pid) <= 64).then_some(()));
     }
 }
