@@ -27,6 +27,8 @@ pub fn prepare(root: &Path, binary: &Path) -> Result<House, String> {
     let dir = root.join("dir");
     fs::create_dir(&dir).map_err(|e| failed("making a folder", e))?;
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).map_err(|e| failed("making a folder private", e))?;
+    // Before there is another mount namespace, in which a chroot's paths have another root.
+    let me = std::env::current_exe().map_err(|e| failed("finding our own program", e))?;
     let small_disk = match small_disk(&dir) {
         Ok(()) => true,
         Err(why) => {
@@ -54,7 +56,7 @@ pub fn prepare(root: &Path, binary: &Path) -> Result<House, String> {
     write("flaky.sh", "sleep 0.$((RANDOM % 9 + 1)); exit $((RANDOM % 3))\n")?;
     write("marks", "")?;
     let house = House { root: root.to_owned(), dir, small_disk, pools, binary: binary.to_owned() };
-    write("app.json", &process_file(&house)?.to_string())?;
+    write("app.json", &process_file(&house, &me)?.to_string())?;
     Ok(house)
 }
 
@@ -76,8 +78,7 @@ fn small_disk(dir: &Path) -> Result<(), String> {
     mount(&["-t", "tmpfs", "-o", DISK, "tmpfs"])
 }
 
-fn process_file(house: &House) -> Result<Value, String> {
-    let me = std::env::current_exe().map_err(|e| format!("finding our own program: {e}"))?;
+fn process_file(house: &House, me: &Path) -> Result<Value, String> {
     let common = json!({"max_running": 24, "preload_timeout": "10s", "kill_timeout": "2s", "limits": {"core": 0}});
     let pool = |keys: Value| merged(&common, &keys);
     let mut pools = vec![pool(

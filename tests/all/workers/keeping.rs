@@ -152,7 +152,8 @@ fn changed_files_restart_an_app_and_load_a_pool_anew() {
     });
     let mut client = daemon.client();
     assert_eq!(client.ok("run", json!({"pool": "app", "entry": "job:version", "wait": true}))["result"], 1);
-    std::fs::write(daemon.path().join("app/job.py"), "def version(params):\n    return 2\n").unwrap();
+    // Not as long as before: Python takes what it has compiled if the file's length and second are the same.
+    std::fs::write(daemon.path().join("app/job.py"), "def version(params):\n    return 1 + 1\n").unwrap();
     eventually("a run of the new code", || {
         let run = client.ok("run", json!({"pool": "app", "entry": "job:version", "wait": true}));
         (run["result"] == 2).then_some(())
