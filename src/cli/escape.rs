@@ -24,6 +24,7 @@ pub fn json(text: &str) -> Cow<'_, str> {
         match c {
             '\n' | '\t' | '\r' => out.push(' '),
             c if steers(c) => {
+                // A String takes everything; so below.
                 let _ = write!(out, "\\u{:04x}", u32::from(c));
             }
             c => out.push(c),

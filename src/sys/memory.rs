@@ -2,9 +2,9 @@
 
 use std::ffi::{c_int, c_void};
 
-/// Gives back the heap's free pages and the stack's, and lets go of the program's code and constants. The latter are pages of a file: what is
-/// used again comes back from the page cache, some at a time, at the price of a minor fault; the rest, such as all that
-/// reads a command line, takes no memory of this process any more.
+/// Gives back the heap's free pages and the stack's, and lets go of the program's code and constants. The latter are
+/// pages of a file: what is used again comes back from the page cache, some at a time, at the price of a minor fault; the
+/// rest, such as all that reads a command line, takes no memory of this process any more.
 pub fn give_back() {
     // SAFETY: no arguments that could be wrong; glibc's own, other libraries give back by themselves.
     #[cfg(target_env = "gnu")]

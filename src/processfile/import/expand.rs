@@ -163,7 +163,7 @@ mod tests {
     fn names() -> Names {
         let mut names = Names::default();
         names.text("program_name", "web");
-        names.text("ENV_HOME", "/root");
+        names.text("ENV_HOME", "/home/u");
         names.number("process_num", 7);
         names
     }
@@ -176,7 +176,7 @@ mod tests {
             ("%(process_num)s", "7"),
             ("%(process_num)3d|%(process_num)-3d|", "  7|7  |"),
             ("%(process_num)+04d %(process_num)x", "+007 7"),
-            ("%(ENV_HOME)s/x", "/root/x"),
+            ("%(ENV_HOME)s/x", "/home/u/x"),
             ("plain", "plain"),
         ] {
             let mut faults = Vec::new();

@@ -32,7 +32,7 @@ fn read(result: &Imported) -> Vec<App> {
 /// The apps of a supervisord.conf of these sections, and what was said.
 fn supervisord(sections: &str) -> (Vec<App>, Vec<String>) {
     let text = format!("[supervisord]\n{sections}");
-    let result = imported(&[("s.conf", &text)], &[("HOME", "/root"), ("DB", "pg")]).unwrap();
+    let result = imported(&[("s.conf", &text)], &[("HOME", "/home/u"), ("DB", "pg")]).unwrap();
     assert_eq!(result.apps, read(&result).len());
     (read(&result), result.remarks)
 }
@@ -94,12 +94,12 @@ fn every_key_of_a_program_has_its_place() {
         one("command=/bin/cat\ndirectory=~/app\numask=027\nautostart=false\nautorestart=unexpected\nexitcodes=0,3\n\
          startsecs=7\nstopsignal=usr2\nstopwaitsecs=20\nstopasgroup=true\nuser=www-data\nredirect_stderr=true\n\
          stdout_logfile=~/x.log\nstdout_logfile_maxbytes=0\nenvironment=A=\"1\",B=\"%(ENV_DB)s\"");
-    assert_eq!((app.cwd.to_str(), app.umask, app.user.as_deref()), (Some("/root/app"), Some(0o27), Some("www-data")));
+    assert_eq!((app.cwd.to_str(), app.umask, app.user.as_deref()), (Some("/home/u/app"), Some(0o27), Some("www-data")));
     assert_eq!((app.autostart, app.stop_exit_codes.as_slice(), app.min_uptime.as_secs()), (false, &[0, 3][..], 7));
     assert_eq!((app.stop_signal, app.kill_timeout.as_secs(), app.treekill), (12, 20, true));
     assert_eq!(
         (&app.logs.out, &app.logs.error),
-        (&Sink::File("/root/x.log".into()), &Sink::File("/root/x.log".into()))
+        (&Sink::File("/home/u/x.log".into()), &Sink::File("/home/u/x.log".into()))
     );
     assert_eq!((app.logs.max_size, app.env.get("A").unwrap(), app.env.get("B").unwrap()), (None, "1", "pg"));
     assert_eq!(remarks.len(), 1, "{remarks:?}");
