@@ -69,11 +69,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         std::io::Read::read_to_string(&mut std::io::stdin(), &mut text)?;
         Ok(text.into())
     });
-    zygote.entry("shell", |run| {
-        // Runs params.script with sh: grandchildren, ignored signals and whatever else a job may do.
-        let script = run.params()["script"].as_str().ok_or("params.script is missing")?;
-        let status = std::process::Command::new("sh").args(["-c", script]).status()?;
-        Ok(status.code().map_or(Value::Null, Value::from))
+    zygote.entry("shell", |run| shell(run.params()));
+    zygote.entry("shell_and_fail", |run| shell(run.params()).and(Err("it was asked to fail".into())));
+    zygote.entry("shell_and_say", |run| {
+        let bytes = run.params()["bytes"].as_u64().ok_or("params.bytes is missing")? as usize;
+        shell(run.params()).map(|_| "x".repeat(bytes).into())
     });
     zygote.serve()
+}
+
+/// Runs params.script with sh: grandchildren, ignored signals and whatever else a job may do.
+fn shell(params: &Value) -> Result<Value, Box<dyn std::error::Error>> {
+    let script = params["script"].as_str().ok_or("params.script is missing")?;
+    let status = std::process::Command::new("sh").args(["-c", script]).status()?;
+    Ok(status.code().map_or(Value::Null, Value::from))
 }

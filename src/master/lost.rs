@@ -291,7 +291,7 @@ impl Master {
 }
 
 /// Whether that child of the keeper's has the mark of this order.
-fn has_mark(pid: u32, nonce: u64) -> bool {
+pub(super) fn has_mark(pid: u32, nonce: u64) -> bool {
     // Until it has one it is all zeroes.
     let member = tree::hold(pid, process::parent()).filter(|_| nonce != 0);
     member.and_then(|member| tree::variable(&member, TREE_ENV)).is_some_and(|its| its == mark(nonce))

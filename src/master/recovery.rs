@@ -132,6 +132,7 @@ impl Master {
             let stream = if is_error { "error" } else { "out" };
             self.tell_keeper(&ToKeeper::Drop(super::starting::capture_name(slot, stream)), None);
         }
+        self.repeat_replies();
         // What was said before an exit is read before the exit is told.
         let head = self.table.ring_head();
         for index in 0..self.pools.len() {

@@ -8,10 +8,12 @@ use serde::Deserialize;
 use slog::{debug, warn};
 
 use super::Master;
+use super::lost::has_mark;
 use super::runs::Extra;
 use super::timers::Timer;
 use crate::journal::RecordRef;
 use crate::sys::clock::{monotonic_ns, wall_ns};
+use crate::sys::fault;
 use crate::sys::memfd;
 use crate::sys::pidfd::PidFd;
 use crate::sys::seqpacket::Ancillary;
@@ -37,6 +39,7 @@ impl Master {
         // Lent out, since handling a message needs all of the master.
         let Some(mut batch) = self.batch.take() else { return };
         let mut read = 0;
+        batch.note(&self.pools[pool].definition.name, generation);
         while let Some(g) = self.pools[pool].generation(generation) {
             let received = match batch.receive(g.replies.as_fd()) {
                 Ok(received) => received,
@@ -45,6 +48,7 @@ impl Master {
                     break;
                 }
             };
+            fault::point("replies-read");
             for i in 0..received.messages {
                 let (bytes, extra) = batch.message(i);
                 let extra = std::mem::take(extra);
@@ -76,7 +80,54 @@ impl Master {
                 break;
             }
         }
+        batch.settle();
         self.batch = Some(batch);
+    }
+
+    /// What a former master had read, and may not have put on record before it was killed. All of it can be heard twice.
+    pub(super) fn repeat_replies(&mut self) {
+        let Some(mut batch) = self.batch.take() else { return };
+        if let Some((name, generation, messages)) = batch.left()
+            && let Some(pool) = self.pool_index(&name)
+        {
+            for i in 0..messages {
+                let (bytes, extra) = batch.message(i);
+                let mut extra = std::mem::take(extra);
+                // What is about nobody any more has been dealt with.
+                if self.repeat(bytes, &mut extra).is_some() {
+                    self.reply(pool, generation, bytes, extra);
+                }
+            }
+            self.flush_journal();
+        }
+        batch.settle();
+        self.batch = Some(batch);
+    }
+
+    /// Whether this is still to be heard. Its descriptors have gone with the former master: a handle on its sender is made anew, and
+    /// of a payload it is told that it is lost.
+    fn repeat(&mut self, bytes: &[u8], extra: &mut Ancillary) -> Option<()> {
+        let (header, _) = Header::<Reply>::decode(bytes).ok()?;
+        let live = self.runs.live(header.slot).filter(|live| live.nonce == header.nonce)?;
+        match header.kind {
+            // It is known to run.
+            Reply::Started if live.process.is_some() => None,
+            Reply::Started => {
+                let handle = extra.pid.and_then(|pid| PidFd::open(pid).ok());
+                // The number may be another one's by now. That of one who has ended is told by the ring.
+                extra.pidfd = handle.filter(|_| extra.pid.is_some_and(|pid| has_mark(pid, header.nonce)));
+                Some(())
+            }
+            Reply::Result | Reply::Error if header.flags.contains(Flags::MEMFD) => {
+                if live.process.as_ref().map(|p| p.0) == extra.pid && !live.said {
+                    let message = "what the run sent was lost with the master that had received it".into();
+                    let told = ErrorObject { class: "ResultLost".into(), message, trace: None };
+                    live.extra.get_or_insert_default().error = Some(told);
+                }
+                None
+            }
+            _ => Some(()),
+        }
     }
 
     /// Handles one message; None: it does not belong here, or its sender may not say it.

@@ -187,6 +187,23 @@ fn definitions(
     Ok(file.map(|file| (file.pools, file.apps)).unwrap_or_default())
 }
 
+/// What replies are received into, in the keeper's store.
+pub(super) const INBOX: &str = "inbox";
+
+/// Where replies are received, with what a former master has left there.
+fn replies_inbox(stored: Option<OwnedFd>, keeper: &OwnedFd, log: &slog::Logger) -> io::Result<Batch> {
+    if let Some(fd) = stored {
+        match Batch::kept(fd.into(), REPLIES_AT_ONCE, MESSAGE_MAX) {
+            Ok(batch) => return Ok(batch),
+            // Of a version that had it otherwise.
+            Err(e) => warn!(log, "what the former master had received last cannot be read"; "error" => %e),
+        }
+    }
+    let batch = Batch::kept(memfd::growing(INBOX)?, REPLIES_AT_ONCE, MESSAGE_MAX)?;
+    super::keeping::keep(keeper, &ToKeeper::Store(INBOX.into()), batch.file(), log);
+    Ok(batch)
+}
+
 /// The size of all definitions, in bytes.
 const DEFINITIONS_MAX: usize = 1 << 30;
 
@@ -222,12 +239,14 @@ impl Master {
         let poll = Poll::new().map_err(system("making an epoll instance"))?;
         let mut listeners = Vec::new();
         let (mut wake, mut lock, mut known, mut evaluated, mut others) = (None, None, None, None, Vec::new());
+        let mut inbox = None;
         for (name, fd) in stored {
             match name.as_str() {
                 "wake" => wake = Some(EventFd::from(fd)),
                 DEFINITIONS => known = Some(fd),
                 "file" => evaluated = Some(fd),
                 "lock" => lock = Some(fd),
+                INBOX => inbox = Some(fd),
                 _ if name == "unix" || name.starts_with("tcp/") => listeners.extend(Listener::stored(&name, fd)),
                 _ => others.push((name, fd)),
             }
@@ -252,6 +271,7 @@ impl Master {
                 listeners.extend(Listener::bind_tcp(address, gate.has_tokens()).map_err(MasterError::Listen)?);
             }
         }
+        let batch = replies_inbox(inbox, &keeper, &log).map_err(system("making memory for replies"))?;
         let count = pools.len();
         let trees = Trees::open(&tree_name(options).map_err(system("looking at the directory"))?, !restart, &log);
         let mut master = Master {
@@ -276,7 +296,7 @@ impl Master {
             wake,
             listeners,
             gate,
-            batch: Some(Batch::new(REPLIES_AT_ONCE, MESSAGE_MAX)),
+            batch: Some(batch),
             scratch: Vec::new(),
             pids: std::collections::HashMap::new(),
             unclaimed: std::collections::HashMap::new(),

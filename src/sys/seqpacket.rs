@@ -10,6 +10,10 @@ use std::time::Duration;
 
 use super::pidfd::PidFd;
 
+mod batch;
+
+pub use batch::{Batch, Received};
+
 /// `SO_PASSPIDFD` and `SCM_PIDFD` (include/uapi/asm-generic/socket.h and linux/socket.h, 6.5); not in libc yet.
 const SO_PASSPIDFD: libc::c_int = 76;
 const SCM_PIDFD: libc::c_int = 4;
@@ -143,88 +147,8 @@ pub struct Ancillary {
     pub truncated: bool,
 }
 
-/// Buffers for receiving several messages with one system call (`recvmmsg(2)`), reused for ever.
-pub struct Batch {
-    /// All of them in one piece, which so large takes no memory but for what has been written to.
-    buffers: Vec<u8>,
-    size: usize,
-    controls: Vec<[u64; CONTROL_WORDS]>,
-    received: Vec<(usize, Ancillary)>,
-}
-
-impl Batch {
-    /// Room for `messages` of at most `size` bytes each.
-    pub fn new(messages: usize, size: usize) -> Self {
-        Batch {
-            buffers: vec![0; messages * size],
-            size,
-            controls: vec![[0; CONTROL_WORDS]; messages],
-            received: Vec::with_capacity(messages),
-        }
-    }
-
-    /// Receives what is there without waiting. Fewer messages than there is room for means that the queue
-    /// was empty afterwards. `Ok(0)` with `closed` true: the other side has gone and nothing is left.
-    pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<Received> {
-        self.received.clear();
-        let mut iovs: [MaybeUninit<libc::iovec>; 64] = [MaybeUninit::uninit(); 64];
-        // SAFETY: all-zero is a valid mmsghdr.
-        let mut headers: [libc::mmsghdr; 64] = unsafe { MaybeUninit::zeroed().assume_init() };
-        let n = self.controls.len().min(64);
-        for (i, buffer) in self.buffers.chunks_exact_mut(self.size).enumerate().take(n) {
-            let iov = iovs[i].write(libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() });
-            let header = &mut headers[i].msg_hdr;
-            header.msg_iov = iov;
-            header.msg_iovlen = 1;
-            header.msg_control = self.controls[i].as_mut_ptr().cast();
-            header.msg_controllen = size_of::<[u64; CONTROL_WORDS]>() as _;
-        }
-        let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
-        // SAFETY: the first n headers point at live, disjoint buffers of the stated lengths.
-        let got = unsafe {
-            libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), n as u32, flags as _, std::ptr::null_mut())
-        };
-        if got < 0 {
-            let e = io::Error::last_os_error();
-            return match e.kind() {
-                io::ErrorKind::WouldBlock => Ok(Received { messages: 0, more: false, closed: false }),
-                io::ErrorKind::Interrupted => Ok(Received { messages: 0, more: true, closed: false }),
-                io::ErrorKind::ConnectionReset => Ok(Received { messages: 0, more: true, closed: false }),
-                _ => Err(e),
-            };
-        }
-        let mut closed = false;
-        for header in &headers[..got as usize] {
-            let ancillary = take_ancillary(&header.msg_hdr);
-            // End of file reads as an empty message. One that somebody sent has a sender, if the socket vouches for it.
-            if header.msg_len == 0 && ancillary.pid.is_none() {
-                closed = true;
-                break;
-            }
-            self.received.push((header.msg_len as usize, ancillary));
-        }
-        Ok(Received { messages: self.received.len(), more: got as usize == n && !closed, closed })
-    }
-
-    /// Message `i` of the last [`Batch::receive`], and what came with it, which may be taken out.
-    pub fn message(&mut self, i: usize) -> (&[u8], &mut Ancillary) {
-        let (len, ancillary) = &mut self.received[i];
-        (&self.buffers[i * self.size..][..*len], ancillary)
-    }
-}
-
-/// The outcome of [`Batch::receive`].
-#[derive(Clone, Copy, Debug)]
-pub struct Received {
-    /// How many messages there are.
-    pub messages: usize,
-    /// There may be more at once.
-    pub more: bool,
-    /// The other side is gone; what it had sent has been received.
-    pub closed: bool,
-}
-
-fn take_ancillary(header: &libc::msghdr) -> Ancillary {
+/// `ours`: the descriptors in it have been installed for this process; else they are numbers of a former one's, and not taken.
+fn take_ancillary(header: &libc::msghdr, ours: bool) -> Ancillary {
     let mut out = Ancillary::default();
     // SAFETY: the kernel has filled msg_control up to msg_controllen with well-formed headers; CMSG_NXTHDR
     // stays inside. Each descriptor in SCM_RIGHTS and SCM_PIDFD has been installed for us and is owned by nobody else.
@@ -234,7 +158,7 @@ fn take_ancillary(header: &libc::msghdr) -> Ancillary {
             let data = libc::CMSG_DATA(cmsg);
             let len = (*cmsg).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
             match ((*cmsg).cmsg_level, (*cmsg).cmsg_type) {
-                (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
+                (libc::SOL_SOCKET, libc::SCM_RIGHTS) if ours => {
                     for i in 0..len / size_of::<libc::c_int>() {
                         let fd = data.cast::<libc::c_int>().add(i).read_unaligned();
                         out.fds.push(OwnedFd::from_raw_fd(fd));
@@ -244,7 +168,7 @@ fn take_ancillary(header: &libc::msghdr) -> Ancillary {
                     let pid = data.cast::<libc::ucred>().read_unaligned().pid;
                     out.pid = (pid > 0).then_some(pid as u32);
                 }
-                (libc::SOL_SOCKET, SCM_PIDFD) if len >= size_of::<libc::c_int>() => {
+                (libc::SOL_SOCKET, SCM_PIDFD) if ours && len >= size_of::<libc::c_int>() => {
                     let fd = data.cast::<libc::c_int>().read_unaligned();
                     if fd >= 0 {
                         out.pidfd = Some(PidFd::from(OwnedFd::from_raw_fd(fd)));
@@ -293,7 +217,7 @@ fn receive_flags(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: libc::c_int) 
         // SAFETY: header points at a live buffer and control area of the stated lengths.
         let n = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut header, flags) };
         if n >= 0 {
-            return Ok((n as usize, take_ancillary(&header)));
+            return Ok((n as usize, take_ancillary(&header, true)));
         }
         let e = io::Error::last_os_error();
         if e.kind() != io::ErrorKind::Interrupted {
