@@ -201,7 +201,7 @@ struct Live {
 impl Live {
     fn count(&mut self, record: RecordRef, bytes: u64) {
         let run = self.hasher.hash_one(record.id());
-        if let RecordRef::Freed { .. } | RecordRef::Worker { .. } = record {
+        if let RecordRef::Freed { .. } | RecordRef::Note { .. } = record {
             self.total -= self.runs.remove(&run).unwrap_or(0);
         }
         if !matches!(record, RecordRef::Freed { .. }) {

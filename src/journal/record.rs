@@ -40,13 +40,13 @@ pub enum Record {
         /// Whether it was stopped at its deadline.
         timed_out: bool,
     },
-    /// A run, or a worker, is forgotten.
+    /// A run, or a note, is forgotten.
     Freed {
         /// The run's id.
         id: String,
     },
-    /// What a worker has come to; the latest is all that counts.
-    Worker {
+    /// What a worker has come to, or how far a stream of output has; the latest is all that counts.
+    Note {
         /// Its name here.
         id: String,
         /// As the master wants it back.
@@ -77,7 +77,7 @@ pub enum RecordRef<'a> {
     Freed {
         id: &'a str,
     },
-    Worker {
+    Note {
         id: &'a str,
         state: &'a RawValue,
     },
@@ -99,7 +99,7 @@ impl<'a> From<&'a Record> for RecordRef<'a> {
                 timed_out: *timed_out,
             },
             Record::Freed { id } => RecordRef::Freed { id },
-            Record::Worker { id, state } => RecordRef::Worker { id, state },
+            Record::Note { id, state } => RecordRef::Note { id, state },
         }
     }
 }
@@ -119,7 +119,7 @@ impl PartialEq for Record {
 const QUEUED: u8 = 1;
 const ENDED: u8 = 2;
 const FREED: u8 = 3;
-const WORKER: u8 = 4;
+const NOTE: u8 = 4;
 
 impl RecordRef<'_> {
     /// The run that the record is about.
@@ -128,7 +128,7 @@ impl RecordRef<'_> {
             RecordRef::Queued { id, .. }
             | RecordRef::Ended { id, .. }
             | RecordRef::Freed { id }
-            | RecordRef::Worker { id, .. } => id,
+            | RecordRef::Note { id, .. } => id,
         }
     }
 
@@ -162,8 +162,8 @@ impl RecordRef<'_> {
                 to.push(FREED);
                 text(to, id);
             }
-            RecordRef::Worker { id, state } => {
-                to.push(WORKER);
+            RecordRef::Note { id, state } => {
+                to.push(NOTE);
                 text(to, id);
                 text(to, state.get());
             }
@@ -215,7 +215,7 @@ impl Record {
                 timed_out: from.flag()?,
             },
             FREED => Record::Freed { id: from.text()? },
-            WORKER => Record::Worker { id: from.text()?, state: json(from.text()?)? },
+            NOTE => Record::Note { id: from.text()?, state: json(from.text()?)? },
             _ => return None,
         };
         from.0.is_empty().then_some(record)

@@ -9,7 +9,8 @@
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -21,6 +22,8 @@ use super::compress::{Compressor, Rotations};
 use super::json::Object;
 use super::opening::{open, with_rights};
 use crate::sys::clock::{monotonic_ns, wall_ns};
+use crate::sys::fault;
+use crate::sys::stage::{Marks, Write};
 use crate::sys::users::Identity;
 use crate::wire::status::Timestamp;
 
@@ -80,10 +83,27 @@ pub struct LogFile {
     rotations: Option<Rotations>,
     compressor: Compressor,
     notices: Notices,
+    marks: Option<Rc<Marks>>,
+    /// Its number on its file system; 0: it is no regular file.
+    inode: u64,
+}
+
+/// Which part of a step's bytes a write is: see [`crate::sys::stage`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Part {
+    /// Which of the stream's files.
+    pub file: usize,
+    /// How many of the bytes come before it.
+    pub offset: usize,
 }
 
 impl LogFile {
-    pub(super) fn open(config: FileConfig, compressor: Compressor, notices: Notices) -> io::Result<LogFile> {
+    pub(super) fn open(
+        config: FileConfig,
+        compressor: Compressor,
+        notices: Notices,
+        marks: Option<Rc<Marks>>,
+    ) -> io::Result<LogFile> {
         let file = open(&config)?;
         let mut log = LogFile {
             config,
@@ -97,6 +117,8 @@ impl LogFile {
             rotations: None,
             compressor,
             notices,
+            marks,
+            inode: 0,
         };
         log.look()?;
         if log.regular {
@@ -122,15 +144,23 @@ impl LogFile {
         if reopen { self.reopen() } else { self.look() }
     }
 
+    /// How much of that write is in the file: all of it if the file has been put aside since.
+    pub fn has_of(&self, write: &Write) -> u64 {
+        if write.inode != self.inode || self.inode == 0 {
+            return write.length;
+        }
+        self.size.saturating_sub(write.size).min(write.length)
+    }
+
     /// Appends `bytes`. With `continues` they go on with a line that the same writer has begun. Returns how many were lost.
-    pub fn write(&mut self, mut bytes: &[u8], continues: bool) -> u64 {
+    pub fn write(&mut self, mut bytes: &[u8], continues: bool, mut at: Part) -> u64 {
         let whole = bytes.len() as u64;
         if self.losing.is_some() && !self.try_again() {
             self.lose(whole, None);
             return whole;
         }
         if !self.at_line_start && !continues && !bytes.is_empty() {
-            self.put(b"\n");
+            self.put(b"\n", None);
         }
         let limit = self.config.max_size.filter(|_| self.regular).unwrap_or(u64::MAX);
         let (mut written, mut tried) = (0, false);
@@ -149,7 +179,8 @@ impl LogFile {
                 let whole_lines = memrchr(b'\n', &bytes[..part.min(usize::try_from(room).unwrap_or(part))]);
                 part = whole_lines.filter(|_| !old).map_or(first, |at| at + 1);
             }
-            let failed = self.put(&bytes[..part]);
+            let failed = self.put(&bytes[..part], Some(at));
+            at.offset += part;
             written += part as u64 - failed;
             bytes = &bytes[part..];
             if failed > 0 {
@@ -181,6 +212,7 @@ impl LogFile {
         let meta = self.file.metadata()?;
         self.regular = meta.is_file();
         self.size = if self.regular { meta.len() } else { 0 };
+        self.inode = if self.regular { meta.ino() } else { 0 };
         self.old_at = self.config.max_age.filter(|_| self.regular).map(|most| {
             // Where the file system does not know when a file was made, its age counts from now.
             let age =
@@ -191,7 +223,17 @@ impl LogFile {
     }
 
     /// Writes all of it if that can be done without waiting. Returns how much was lost.
-    fn put(&mut self, mut bytes: &[u8]) -> u64 {
+    fn put(&mut self, mut bytes: &[u8], at: Option<Part>) -> u64 {
+        if let (Some(marks), Some(at)) = (&self.marks, at) {
+            marks.writing(Write {
+                file: at.file as u64,
+                inode: self.inode,
+                size: self.size,
+                offset: at.offset as u64,
+                length: bytes.len() as u64,
+            });
+            fault::point("output-writing");
+        }
         while !bytes.is_empty() {
             let error = match self.file.write(bytes) {
                 Ok(0) => io::ErrorKind::WriteZero.into(),

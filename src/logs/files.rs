@@ -8,6 +8,7 @@ use std::rc::{Rc, Weak};
 
 use super::compress::Compressor;
 use super::file::{FileConfig, LogFile, Notice, Notices};
+use crate::sys::stage::Marks;
 
 /// All of them.
 #[derive(Debug, Default)]
@@ -15,9 +16,20 @@ pub struct Files {
     open: HashMap<Rc<Path>, Weak<RefCell<LogFile>>>,
     compressor: Compressor,
     notices: Notices,
+    marks: Option<Rc<Marks>>,
 }
 
 impl Files {
+    /// Each write of them is marked there.
+    pub fn marked(marks: Rc<Marks>) -> Files {
+        Files { marks: Some(marks), ..Files::default() }
+    }
+
+    /// Where.
+    pub fn marks(&self) -> Option<&Rc<Marks>> {
+        self.marks.as_ref()
+    }
+
     /// The file of that path, kept as `config` says from now on.
     pub fn open(&mut self, config: FileConfig) -> io::Result<Rc<RefCell<LogFile>>> {
         if let Some(file) = self.open.get(&config.path).and_then(Weak::upgrade) {
@@ -27,7 +39,7 @@ impl Files {
             return Ok(file);
         }
         let path = config.path.clone();
-        let file = LogFile::open(config, self.compressor.clone(), self.notices.clone())?;
+        let file = LogFile::open(config, self.compressor.clone(), self.notices.clone(), self.marks.clone())?;
         let file = Rc::new(RefCell::new(file));
         self.open.retain(|_, file| file.strong_count() > 0);
         self.open.insert(path, Rc::downgrade(&file));

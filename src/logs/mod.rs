@@ -23,7 +23,7 @@ mod tail;
 pub use file::{FileConfig, LogFile, Notice};
 pub use files::Files;
 pub use places::{of_app, of_pool};
-pub use stream::{Carried, Kind, Stream, StreamConfig};
+pub use stream::{Begun, Carried, Kind, Stream, StreamConfig};
 pub use tail::last_lines;
 
 /// The longest piece of a line that is held, and the longest that is told, in bytes. Longer lines come in several.

@@ -5,13 +5,14 @@ use std::io;
 use std::rc::Rc;
 
 use super::date::Date;
-use super::file::{FileConfig, LogFile};
+use super::file::{FileConfig, LogFile, Part};
 use super::files::Files;
 use super::json::Object;
 use super::lines::{End, Lines};
 use super::recent::Recent;
 use crate::processfile::Format;
 use crate::sys::clock::wall_ns;
+use crate::sys::stage::Write;
 use crate::wire::status::Timestamp;
 
 /// Which of the two streams of a process.
@@ -90,6 +91,17 @@ pub struct Stream {
     mid_line: bool,
     watched: Option<Box<Lines>>,
     lost: u64,
+    /// What of the next step a former master had written already.
+    skip: Option<Box<Part>>,
+}
+
+/// What has to be known of a stream should this master be killed: how its output goes on in the files.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Begun {
+    /// The beginning of a line that is not in the files yet.
+    pub held: Vec<u8>,
+    /// What was written last did not end its line.
+    pub mid_line: bool,
 }
 
 impl Stream {
@@ -109,6 +121,7 @@ impl Stream {
             mid_line: false,
             watched: None,
             lost: 0,
+            skip: None,
         };
         stream.configure(config, files)?;
         Ok(stream)
@@ -137,6 +150,7 @@ impl Stream {
             self.recent.get_or_insert_default().push(bytes);
         }
         if self.files.is_empty() || bytes.is_empty() {
+            self.skip = None;
             return;
         }
         let continues = self.mid_line;
@@ -228,6 +242,26 @@ impl Stream {
         }
     }
 
+    /// What the next master has to know of it if this one is killed; None: nothing.
+    pub fn begun(&self) -> Option<Begun> {
+        // Without a date what comes next is appended in any case.
+        let mid_line = self.mid_line && self.date.is_some();
+        (mid_line || self.holds()).then(|| Begun { held: self.lines.held().to_vec(), mid_line })
+    }
+
+    /// Goes on from there.
+    pub fn go_on(&mut self, from: Begun) {
+        (self.lines, self.mid_line) = (Lines::from_held(from.held), from.mid_line);
+    }
+
+    /// The next step is one that a former master had begun, with that as its latest write.
+    pub fn skip(&mut self, write: &Write, all: bool) {
+        let file = usize::try_from(write.file).unwrap_or(usize::MAX);
+        let done = self.files.get(file).map_or(0, |file| file.borrow().has_of(write));
+        let offset = usize::try_from(write.offset.saturating_add(done)).unwrap_or(usize::MAX);
+        self.skip = Some(Box::new(if all { Part { file: usize::MAX, offset: 0 } } else { Part { file, offset } }));
+    }
+
     /// Goes on from where a former master was.
     pub fn resume(&mut self, from: Carried) {
         self.lines = Lines::from_held(from.held);
@@ -268,10 +302,17 @@ impl Stream {
     }
 
     fn write(&mut self, bytes: &[u8], continues: bool) {
-        if !bytes.is_empty() {
-            let lost = self.files.iter().map(|file| file.borrow_mut().write(bytes, continues)).max();
-            self.lost += lost.unwrap_or(0);
+        let skip = self.skip.take().map_or(Part::default(), |skip| *skip);
+        if bytes.is_empty() {
+            return;
         }
+        let mut lost = 0;
+        for (i, file) in self.files.iter().enumerate().skip(skip.file) {
+            let offset = if i == skip.file { skip.offset.min(bytes.len()) } else { 0 };
+            let continues = if offset == 0 { continues } else { bytes[offset - 1] != b'\n' };
+            lost = lost.max(file.borrow_mut().write(&bytes[offset..], continues, Part { file: i, offset }));
+        }
+        self.lost += lost;
     }
 }
 

@@ -53,6 +53,7 @@ impl Master {
             });
         }
         records.extend(self.worker_notes());
+        records.extend(self.line_notes());
         if let Err(e) = self.journal.compact(records.into_iter()) {
             warn!(self.log, "writing the journal anew"; "error" => %e);
         }

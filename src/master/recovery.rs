@@ -16,6 +16,7 @@ use slog::{info, warn};
 use super::Master;
 use super::capture::Capture;
 use super::ending::lost_reason;
+use super::logs::{LineNote, is_line};
 use super::runs::{Extra, Live};
 use super::sources::Source;
 use super::timers::Timer;
@@ -78,7 +79,7 @@ impl Master {
     /// Takes over. `restart`: the keeper is the same as before, so its children still are the table's.
     pub(super) fn recover(&mut self, restart: bool, records: Vec<Journaled>, stored: Vec<(String, OwnedFd)>) {
         let mut left = Left { requests: HashMap::new(), extras: HashMap::new() };
-        let mut notes = HashMap::new();
+        let (mut notes, mut lines) = (HashMap::new(), HashMap::new());
         for record in records {
             match record {
                 Journaled::Queued { id, request, .. } => drop(left.requests.insert(id, request)),
@@ -88,10 +89,16 @@ impl Master {
                 Journaled::Freed { id } => {
                     left.extras.remove(&id);
                     notes.remove(&id);
+                    lines.remove(&id);
                 }
-                Journaled::Worker { id, state } => drop(notes.insert(id, state)),
+                // What cannot be read of one is of another version.
+                Journaled::Note { id, state } if is_line(&id) => {
+                    lines.extend(serde_json::from_str(state.get()).ok().map(|note: LineNote| (id, note)));
+                }
+                Journaled::Note { id, state } => drop(notes.insert(id, state)),
             }
         }
+        self.unfinished_output(lines, self.handed.is_there());
         self.recover_list(restart, notes);
         self.take_clients();
         self.take_pools();

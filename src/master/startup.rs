@@ -25,6 +25,7 @@ use crate::settings::ServeOptions;
 use crate::sys::clock::monotonic_ns;
 use crate::sys::eventfd::EventFd;
 use crate::sys::seqpacket::{self, Batch};
+use crate::sys::stage::Stage;
 use crate::sys::{fault, memfd, process, signals};
 use crate::table::{RingReader, Table};
 use crate::wire::channel::MESSAGE_MAX;
@@ -190,18 +191,29 @@ fn definitions(
 /// What replies are received into, in the keeper's store.
 pub(super) const INBOX: &str = "inbox";
 
-/// Where replies are received, with what a former master has left there.
-fn replies_inbox(stored: Option<OwnedFd>, keeper: &OwnedFd, log: &slog::Logger) -> io::Result<Batch> {
-    if let Some(fd) = stored {
-        match Batch::kept(fd.into(), REPLIES_AT_ONCE, MESSAGE_MAX) {
-            Ok(batch) => return Ok(batch),
-            // Of a version that had it otherwise.
-            Err(e) => warn!(log, "what the former master had received last cannot be read"; "error" => %e),
+/// What output lies in until it is written, in the keeper's store.
+pub(super) const STAGE: &str = "stage";
+
+/// Memory that the keeper keeps under that name: what a former master has left in it, or new.
+fn kept_memory<T>(
+    name: &str,
+    stored: Option<OwnedFd>,
+    open: impl Fn(File) -> io::Result<T>,
+    keeper: &OwnedFd,
+    log: &slog::Logger,
+) -> io::Result<T> {
+    match stored.map(|fd| open(fd.into())) {
+        Some(Ok(there)) => return Ok(there),
+        // Of a version that had it otherwise.
+        Some(Err(e)) => {
+            warn!(log, "what the former master had received last cannot be read"; "memory" => name, "error" => %e);
         }
+        None => {}
     }
-    let batch = Batch::kept(memfd::growing(INBOX)?, REPLIES_AT_ONCE, MESSAGE_MAX)?;
-    super::keeping::keep(keeper, &ToKeeper::Store(INBOX.into()), batch.file(), log);
-    Ok(batch)
+    let file = memfd::growing(name)?;
+    let made = open(file.try_clone()?)?;
+    super::keeping::keep(keeper, &ToKeeper::Store(name.into()), Some(file.as_fd()), log);
+    Ok(made)
 }
 
 /// The size of all definitions, in bytes.
@@ -239,7 +251,7 @@ impl Master {
         let poll = Poll::new().map_err(system("making an epoll instance"))?;
         let mut listeners = Vec::new();
         let (mut wake, mut lock, mut known, mut evaluated, mut others) = (None, None, None, None, Vec::new());
-        let mut inbox = None;
+        let (mut inbox, mut stage) = (None, None);
         for (name, fd) in stored {
             match name.as_str() {
                 "wake" => wake = Some(EventFd::from(fd)),
@@ -247,6 +259,7 @@ impl Master {
                 "file" => evaluated = Some(fd),
                 "lock" => lock = Some(fd),
                 INBOX => inbox = Some(fd),
+                STAGE => stage = Some(fd),
                 _ if name == "unix" || name.starts_with("tcp/") => listeners.extend(Listener::stored(&name, fd)),
                 _ => others.push((name, fd)),
             }
@@ -271,7 +284,10 @@ impl Master {
                 listeners.extend(Listener::bind_tcp(address, gate.has_tokens()).map_err(MasterError::Listen)?);
             }
         }
-        let batch = replies_inbox(inbox, &keeper, &log).map_err(system("making memory for replies"))?;
+        let batch = kept_memory(INBOX, inbox, |file| Batch::kept(file, REPLIES_AT_ONCE, MESSAGE_MAX), &keeper, &log)
+            .map_err(system("making memory for replies"))?;
+        let stage =
+            kept_memory(STAGE, stage, Stage::open, &keeper, &log).map_err(system("making memory for output"))?;
         let count = pools.len();
         let trees = Trees::open(&tree_name(options).map_err(system("looking at the directory"))?, !restart, &log);
         let mut master = Master {
@@ -320,7 +336,7 @@ impl Master {
             apps: Apps::new(List::new(options.dirs.apps()).map_err(system("making an eventfd"))?),
             handed,
             former_captures: Default::default(),
-            logs: Default::default(),
+            logs: super::logs::Logs::new(stage),
             subscriptions: Default::default(),
             reloads: Vec::new(),
             wrong_tokens: Default::default(),
@@ -354,6 +370,7 @@ impl Master {
             master.take_begun_lines();
             master.take_the_rest();
         }
+        master.finish_output(successor);
         for listener in &master.listeners {
             super::keeping::keep(
                 &master.keeper,

@@ -64,6 +64,11 @@ impl Handed {
         Handed { state, fds, tokens: Vec::new(), runs, tails, generations, pools }
     }
 
+    /// Whether anything has been handed over.
+    pub fn is_there(&self) -> bool {
+        !self.state.daemon.version.is_empty()
+    }
+
     /// Whether that pool's zygotes and orders are ours now.
     pub fn has_pool(&self, name: &str) -> bool {
         self.pools.contains(name)

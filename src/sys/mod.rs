@@ -30,6 +30,7 @@ pub mod seqpacket;
 pub mod shm;
 pub mod signals;
 pub mod spawn;
+pub mod stage;
 pub mod tree;
 pub mod usage;
 pub mod users;

@@ -37,7 +37,7 @@ fn rotated_by_size_between_lines_with_none_lost() {
     let file = files.open(FileConfig { max_size: Some(1000), max_files: 1000, ..config(&path) }).unwrap();
     let all: String = (0..2000).map(|n| format!("line {n}\n")).collect();
     for chunk in all.as_bytes().chunks(777) {
-        assert_eq!(file.borrow_mut().write(chunk, true), 0);
+        assert_eq!(file.borrow_mut().write(chunk, true, Part::default()), 0);
     }
     let mut seen = String::new();
     for number in (1..1000).rev() {
@@ -61,7 +61,7 @@ fn the_latest_stays_plain_and_the_others_are_compressed() {
     idle(&files);
     assert!(chain::compressed(&path, 2).exists() && !chain::rotated(&path, 2).exists(), "a former one's leftover");
     for n in 0..20 {
-        file.borrow_mut().write(format!("a line {n}\n").as_bytes(), false);
+        file.borrow_mut().write(format!("a line {n}\n").as_bytes(), false, Part::default());
     }
     idle(&files);
     assert_eq!((text(&path), text(&chain::rotated(&path, 1))), ("a line 19\n".into(), "a line 18\n".into()));
@@ -81,7 +81,7 @@ fn a_line_without_end_is_cut_at_last() {
     let path = tmp.path().join("l");
     let file = Files::default().open(FileConfig { max_size: Some(1000), ..config(&path) }).unwrap();
     for _ in 0..40 {
-        file.borrow_mut().write(&[b'x'; 50_000], true);
+        file.borrow_mut().write(&[b'x'; 50_000], true, Part::default());
     }
     let first = fs::metadata(chain::rotated(&path, 1)).unwrap().len();
     assert!((OVERLONG..OVERLONG + 100_000).contains(&first), "{first}");
@@ -93,10 +93,10 @@ fn rotated_by_age() {
     let path = tmp.path().join("l");
     let file =
         Files::default().open(FileConfig { max_age: Some(Duration::from_millis(300)), ..config(&path) }).unwrap();
-    file.borrow_mut().write(b"young\n", false);
+    file.borrow_mut().write(b"young\n", false, Part::default());
     assert!(!chain::rotated(&path, 1).exists());
     std::thread::sleep(Duration::from_millis(400));
-    file.borrow_mut().write(b"old\n", false);
+    file.borrow_mut().write(b"old\n", false, Part::default());
     assert_eq!((text(&chain::rotated(&path, 1)), text(&path)), ("young\n".into(), "old\n".into()));
 }
 
@@ -106,19 +106,19 @@ fn renamed_or_emptied_by_somebody_else() {
     let (path, aside) = (tmp.path().join("l"), tmp.path().join("aside"));
     let mut files = Files::default();
     let file = files.open(FileConfig { max_size: Some(100), ..config(&path) }).unwrap();
-    file.borrow_mut().write(b"one\n", false);
+    file.borrow_mut().write(b"one\n", false, Part::default());
     fs::rename(&path, &aside).unwrap();
-    file.borrow_mut().write(b"two\n", false);
+    file.borrow_mut().write(b"two\n", false, Part::default());
     assert!(files.reopen().is_empty());
-    file.borrow_mut().write(b"three\n", false);
+    file.borrow_mut().write(b"three\n", false, Part::default());
     assert_eq!((text(&aside), text(&path)), ("one\ntwo\n".into(), "three\n".into()));
-    file.borrow_mut().write(&[b'x'; 90], true);
+    file.borrow_mut().write(&[b'x'; 90], true, Part::default());
     fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
-    file.borrow_mut().write(b"\nfour\n", true);
+    file.borrow_mut().write(b"\nfour\n", true, Part::default());
     assert_eq!(text(&path), "\nfour\n");
     assert!(!chain::rotated(&path, 1).exists());
     file.borrow_mut().flush().unwrap();
-    file.borrow_mut().write(b"five\n", false);
+    file.borrow_mut().write(b"five\n", false, Part::default());
     assert_eq!(text(&path), "five\n");
 }
 
@@ -128,17 +128,17 @@ fn fault_11_a_full_disk_drops_counts_and_tells_once() {
     let path = tmp.path().join("l");
     let mut files = Files::default();
     let file = files.open(config(&path)).unwrap();
-    file.borrow_mut().write(b"before\nopen", false);
+    file.borrow_mut().write(b"before\nopen", false, Part::default());
     // Every write to it fails with ENOSPC (full(4)).
     let real =
         std::mem::replace(&mut file.borrow_mut().file, fs::File::options().write(true).open("/dev/full").unwrap());
     for _ in 0..10 {
-        assert_eq!(file.borrow_mut().write(&[b'x'; 100], true), 100);
+        assert_eq!(file.borrow_mut().write(&[b'x'; 100], true, Part::default()), 100);
     }
     let notices = files.notices();
     assert!(matches!(&notices[..], [Notice::Losing(p, why)] if *p == path && why.contains("No space")), "{notices:?}");
     file.borrow_mut().file = real;
-    assert_eq!(file.borrow_mut().write(b"after\n", false), 0);
+    assert_eq!(file.borrow_mut().write(b"after\n", false, Part::default()), 0);
     assert_eq!(files.notices(), [Notice::Recovered(path.clone(), 1000)]);
     assert_eq!(text(&path), "before\nopen\npreforkd: 1000 bytes of output lost: no storage space\nafter\n");
 }
@@ -150,9 +150,9 @@ fn one_object_a_path_and_another_writer_begins_a_line() {
     let mut files = Files::default();
     let (a, b) = (files.open(config(&path)).unwrap(), files.open(config(&path)).unwrap());
     assert!(Rc::ptr_eq(&a, &b));
-    a.borrow_mut().write(b"a begins", false);
-    b.borrow_mut().write(b"b\n", false);
-    a.borrow_mut().write(b" and ends\n", true);
+    a.borrow_mut().write(b"a begins", false, Part::default());
+    b.borrow_mut().write(b"b\n", false, Part::default());
+    a.borrow_mut().write(b" and ends\n", true, Part::default());
     assert_eq!(text(&path), "a begins\nb\n and ends\n");
     drop((a, b));
     assert!(!files.has(&path));
@@ -166,7 +166,7 @@ fn a_rotation_that_fails_is_told_once_and_the_file_grows() {
     let mut files = Files::default();
     let file = files.open(FileConfig { max_size: Some(10), max_files: 1, ..config(&path) }).unwrap();
     for _ in 0..5 {
-        assert_eq!(file.borrow_mut().write(b"12345678\n", false), 0);
+        assert_eq!(file.borrow_mut().write(b"12345678\n", false, Part::default()), 0);
     }
     assert_eq!(text(&path).len(), 45);
     let notices = files.notices();
@@ -196,7 +196,7 @@ fn with_the_rights_of_another_user() {
     let path = open.join("l");
     let file = files.open(config(&path)).unwrap();
     for n in 0..3 {
-        file.borrow_mut().write(format!("a line {n}\n").as_bytes(), false);
+        file.borrow_mut().write(format!("a line {n}\n").as_bytes(), false, Part::default());
     }
     idle(&files);
     for path in [path.clone(), chain::rotated(&path, 1), chain::compressed(&path, 2)] {

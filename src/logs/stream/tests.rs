@@ -1,5 +1,8 @@
 use super::*;
+use crate::sys::stage::Stage;
 use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 const T: u64 = 1_700_000_000_000_000_000;
@@ -152,4 +155,72 @@ fn who_watches_gets_lines_and_the_last_ones_are_kept() {
     stream.watched_end(|line| seen.push(String::from_utf8_lossy(line).into_owned()));
     assert_eq!(seen, ["one", "two", "th"]);
     assert_eq!(stream.recent(), ["one", "two", "th"]);
+}
+
+/// What a master that is killed in a step leaves of it, with so much of the output in each file.
+#[test]
+fn a_step_that_another_master_had_begun_is_finished_where_it_was() {
+    let bench = Bench::new();
+    let text = b"a\nline two\nand the begun";
+    for (form, date) in [(Format::Text, None), (Format::Text, Some("%Y")), (Format::Json, None)] {
+        let memory = crate::sys::memfd::growing("t").unwrap();
+        let stage = || Stage::open(memory.try_clone().unwrap()).unwrap();
+        let config =
+            StreamConfig { format: form, date: date.map(str::to_owned), ..bench.config(Kind::Out, &["one", "two"]) };
+        let paths = ["one", "two"].map(|name| bench.folder.path().join(name));
+        let before = "before\n";
+        let begin = || paths.iter().for_each(|path| fs::write(path, before).unwrap());
+        // As it is when nobody is killed.
+        begin();
+        let mut first = stage();
+        let (reading, mut writing) = io::pipe().unwrap();
+        io::Write::write_all(&mut writing, text).unwrap();
+        first.read(reading.as_fd(), "log/a/0/out", 1_700_000_000_000_000_000).unwrap();
+        let mut stream = Stream::open(&config, &mut Files::marked(first.marks().clone())).unwrap();
+        stream.push(text, T, &mut Vec::new());
+        let whole = fs::read(&paths[0]).unwrap();
+        let held = stream.begun();
+        let out = whole.len() - before.len();
+        assert!(out > 10);
+        // The latest write was to the second file; with another one it would have been to the first.
+        let in_second = stage().left().unwrap();
+        assert_eq!((in_second.write.file, in_second.write.length), (1, out as u64));
+        for (file, cut) in (0..2).flat_map(|file| (0..=out).map(move |cut| (file, cut))) {
+            let mut left = stage().left().unwrap();
+            left.write.file = file as u64;
+            let done = [&whole[..], &whole[..before.len()]];
+            for (at, path) in paths.iter().enumerate() {
+                let there = if at == file { &whole[..before.len() + cut] } else { done[usize::from(at > file)] };
+                let opened = fs::File::options().write(true).open(path).unwrap();
+                opened.set_len(0).unwrap();
+                io::Write::write_all(&mut &opened, there).unwrap();
+            }
+            left.write.inode = fs::metadata(&paths[file]).unwrap().ino();
+            let mut next = Stream::open(&config, &mut Files::default()).unwrap();
+            next.skip(&left.write, false);
+            next.push(&left.bytes, left.wall, &mut Vec::new());
+            for path in &paths {
+                assert_eq!(fs::read(path).unwrap(), whole, "{form:?} {file} {cut}");
+            }
+            assert_eq!(next.begun(), held);
+        }
+        // The file was rotated when its part was in it.
+        let mut left = stage().left().unwrap();
+        fs::rename(&paths[1], bench.folder.path().join("aside")).unwrap();
+        left.write.length -= 4;
+        let mut next = Stream::open(&config, &mut Files::default()).unwrap();
+        next.skip(&left.write, false);
+        next.push(&left.bytes, left.wall, &mut Vec::new());
+        assert_eq!(fs::read(&paths[1]).unwrap(), &whole[whole.len() - 4..]);
+        // All was written, and only that was not said.
+        begin();
+        let mut next = Stream::open(&config, &mut Files::default()).unwrap();
+        next.skip(&left.write, true);
+        next.push(&left.bytes, left.wall, &mut Vec::new());
+        assert_eq!(fs::read(&paths[0]).unwrap(), before.as_bytes());
+        assert_eq!(next.begun(), held);
+        // Only that one step.
+        next.push(b"!\n", T, &mut Vec::new());
+        assert!(fs::read_to_string(&paths[1]).unwrap().contains('!'));
+    }
 }

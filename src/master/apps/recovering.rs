@@ -117,7 +117,7 @@ impl Master {
     pub(super) fn note_worker(&mut self, id: u32) {
         let Some(worker) = self.apps.workers.get(&id).filter(|_| !self.stopping()) else { return };
         if let Some(state) = note(worker) {
-            self.journal.append(RecordRef::Worker { id: &note_id(id), state: &state });
+            self.journal.append(RecordRef::Note { id: &note_id(id), state: &state });
         }
     }
 
@@ -129,7 +129,7 @@ impl Master {
     /// All notes, for a journal that is written anew.
     pub(in super::super) fn worker_notes(&self) -> Vec<crate::journal::Record> {
         let noted = self.apps.workers.iter().filter_map(|(id, worker)| Some((*id, note(worker)?)));
-        noted.map(|(id, state)| crate::journal::Record::Worker { id: note_id(id), state }).collect()
+        noted.map(|(id, state)| crate::journal::Record::Note { id: note_id(id), state }).collect()
     }
 
     /// Reads the list: apps and workers are there again, without their processes yet.
@@ -297,7 +297,7 @@ mod tests {
         std::fs::copy(released, &path).unwrap();
         let mut notes: HashMap<String, Note> = HashMap::new();
         for record in Journal::open(&path).unwrap().1 {
-            if let Record::Worker { id, state } = record {
+            if let Record::Note { id, state } = record {
                 notes.insert(id, serde_json::from_str(state.get()).unwrap());
             }
         }

@@ -9,13 +9,14 @@
 //! the exit is told.
 
 mod awaited;
+mod begun;
 mod keys;
 mod opening;
 mod outlets;
 mod show;
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::{self, PipeReader, Read};
+use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use mio::unix::SourceFd;
 use regex::Regex;
 use slog::{error, info, warn};
 
+pub use begun::{LineNote, is_line};
 pub use keys::StreamKey;
 
 use super::Master;
@@ -32,10 +34,10 @@ use super::sources::Source;
 use super::timers::Timer;
 use crate::logs::{Files, Notice, Stream};
 use crate::sys::clock::{monotonic_ns, wall_ns};
+use crate::sys::fault;
+use crate::sys::stage::{READ, Stage};
 use crate::wire::control::ToKeeper;
 
-/// What one read takes at most, in bytes: as much as a pipe holds unless somebody has made it larger.
-const READ: usize = 64 * 1024;
 /// What one stream may have read of it in one turn, in bytes: more than a pipe holds, so that what was there at the
 /// beginning of the turn has been read at its end.
 const SHARE: usize = 4 * READ;
@@ -57,6 +59,8 @@ pub struct LogPipe {
     open_line: Option<u64>,
     /// A line with this is waited for.
     awaited: Option<Box<Regex>>,
+    /// The journal has a note of a line that has begun there.
+    noted: bool,
 }
 
 impl LogPipe {
@@ -72,21 +76,44 @@ pub fn kept(pipe: &LogPipe) -> (String, BorrowedFd<'_>) {
 }
 
 /// All of them, and their files.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Logs {
     files: Files,
+    /// What is read lies there until it is written. Lent out meanwhile.
+    stage: Option<Stage>,
+    /// What a killed master had begun.
+    unfinished: Option<Box<begun::Unfinished>>,
     pipes: BTreeMap<StreamKey, Token>,
     /// Those of a former master's, until somebody asks for them.
     former: BTreeMap<StreamKey, OwnedFd>,
     again: Vec<Token>,
     open_lines: Vec<Token>,
-    buffer: Vec<u8>,
     scratch: Vec<u8>,
     /// Streams in which a line has come that was waited for.
     matched: Vec<StreamKey>,
 }
 
 impl Logs {
+    /// None yet.
+    pub fn new(stage: Stage) -> Logs {
+        Logs {
+            files: Files::marked(stage.marks().clone()),
+            stage: Some(stage),
+            unfinished: None,
+            pipes: BTreeMap::new(),
+            former: BTreeMap::new(),
+            again: Vec::new(),
+            open_lines: Vec::new(),
+            scratch: Vec::new(),
+            matched: Vec::new(),
+        }
+    }
+
+    /// Where what is read lies: for the keeper to keep.
+    pub fn stage(&self) -> Option<BorrowedFd<'_>> {
+        self.stage.as_ref().map(AsFd::as_fd)
+    }
+
     /// Those that have had their share of the turn before.
     pub fn take_again(&mut self) -> Vec<Token> {
         std::mem::take(&mut self.again)
@@ -110,42 +137,51 @@ impl Master {
 
     /// True: there may be more.
     fn read_some(&mut self, token: Token, to_end: bool, share: usize) -> bool {
-        let mut buffer = std::mem::take(&mut self.logs.buffer);
-        buffer.resize(READ, 0);
+        self.finish_before(token);
         let mut total = 0;
-        let more = loop {
-            let Some(pipe) = self.sources.log(token) else { break false };
-            match pipe.reading.read(&mut buffer) {
+        loop {
+            let Some(pipe) = self.sources.log(token) else { return false };
+            let Some(mut stage) = self.logs.stage.take() else { return false };
+            let (name, wall) = (pipe.key.store_name(), wall_ns());
+            let read = stage.read(pipe.reading.as_fd(), &name, wall);
+            if read.as_ref().is_ok_and(|n| *n > 0) {
+                fault::point("output-read");
+                self.take_output(token, stage.bytes(), wall, stage.number());
+            }
+            stage.done();
+            self.logs.stage = Some(stage);
+            match read {
                 Ok(0) => {
                     self.pipe_is_at_its_end(token);
-                    break false;
+                    return false;
                 }
                 Ok(n) => {
-                    self.take_output(token, &buffer[..n]);
                     total += n;
-                    if n < buffer.len() && !to_end {
-                        break false;
+                    if n < READ && !to_end {
+                        return false;
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break false,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(e) => {
-                    error!(self.log, "reading output"; "stream" => pipe.key.store_name(), "error" => %e);
-                    break false;
+                    error!(self.log, "reading output"; "stream" => name, "error" => %e);
+                    return false;
                 }
             }
             if total >= share {
-                break true;
+                return true;
             }
-        };
-        self.logs.buffer = buffer;
-        more
+        }
     }
 
-    fn take_output(&mut self, token: Token, bytes: &[u8]) {
+    fn take_output(&mut self, token: Token, bytes: &[u8], wall: u64, number: u64) {
         let Some(pipe) = self.sources.log(token) else { return };
         let Some(stream) = &mut pipe.stream else { return };
-        stream.push(bytes, wall_ns(), &mut self.logs.scratch);
+        stream.push(bytes, wall, &mut self.logs.scratch);
+        if let Some(marks) = self.logs.files.marks() {
+            marks.written();
+        }
+        fault::point("output-written");
         let mut lines = Vec::new();
         stream.watched(bytes, |line| lines.push(String::from_utf8_lossy(line).into_owned()));
         if pipe.awaited.as_ref().is_some_and(|pattern| lines.iter().any(|line| pattern.is_match(line))) {
@@ -155,6 +191,7 @@ impl Master {
         if stream.holds() {
             self.list_open_line(token);
         }
+        self.note_line(token, number);
         self.tell_lines(token, &lines);
     }
 
@@ -171,12 +208,12 @@ impl Master {
 
     fn pipe_is_at_its_end(&mut self, token: Token) {
         let Some(pipe) = self.sources.log(token) else { return };
+        let closing = pipe.closing;
+        self.flush_stream(token, true);
         let mut lines = Vec::new();
-        if let Some(stream) = &mut pipe.stream {
-            stream.end(wall_ns(), &mut self.logs.scratch);
+        if let Some(stream) = self.sources.log(token).and_then(|pipe| pipe.stream.as_mut()) {
             stream.watched_end(|line| lines.push(String::from_utf8_lossy(line).into_owned()));
         }
-        let closing = pipe.closing;
         self.tell_lines(token, &lines);
         if closing && let Some(Source::Log(pipe)) = self.sources.remove(token) {
             // Off the loop before it is closed: the keeper has a copy for a moment.
@@ -189,20 +226,23 @@ impl Master {
     /// Lines that do not get any further are written as they are.
     pub(super) fn open_lines(&mut self) {
         let now = monotonic_ns();
-        let mut left = std::mem::take(&mut self.logs.open_lines);
+        let (mut left, mut stalled) = (std::mem::take(&mut self.logs.open_lines), Vec::new());
         left.retain(|token| {
             let Some(pipe) = self.sources.log(*token) else { return false };
-            let Some(stream) = pipe.stream.as_mut().filter(|stream| stream.holds()) else {
+            if !pipe.stream.as_ref().is_some_and(Stream::holds) {
                 pipe.open_line = None;
                 return false;
-            };
+            }
             if pipe.open_line.is_some_and(|at| now.saturating_sub(at) < OPEN_LINE.as_nanos() as u64) {
                 return true;
             }
             pipe.open_line = None;
-            stream.flush(wall_ns(), &mut self.logs.scratch);
+            stalled.push(*token);
             false
         });
+        for token in stalled {
+            self.flush_stream(token, false);
+        }
         if !left.is_empty() {
             self.timers.after(OPEN_LINE, Timer::OpenLines);
         }
@@ -215,9 +255,7 @@ impl Master {
         let tokens: Vec<Token> = self.logs.pipes.values().copied().collect();
         for token in tokens {
             self.read_some(token, true, LAST);
-            if let Some(stream) = self.sources.log(token).and_then(|pipe| pipe.stream.as_mut()) {
-                stream.end(wall_ns(), &mut self.logs.scratch);
-            }
+            self.flush_stream(token, true);
         }
         self.tell_notices();
     }

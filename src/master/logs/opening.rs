@@ -12,7 +12,6 @@ use super::super::keeping::keep;
 use super::super::sources::Source;
 use super::{LogPipe, StreamKey};
 use crate::logs::{Carried, Stream, StreamConfig};
-use crate::sys::clock::wall_ns;
 use crate::sys::logfile;
 use crate::sys::seqpacket::set_nonblocking;
 use crate::wire::control::ToKeeper;
@@ -27,16 +26,14 @@ impl Master {
         owner: Option<u32>,
     ) -> io::Result<OwnedFd> {
         let there = self.logs.pipes.get(key).copied();
+        if let Some(token) = there {
+            // Where another process follows, the one before may not have ended its line.
+            self.flush_stream(token, key.instance.is_some());
+        }
         if let Some(pipe) = there.and_then(|token| self.sources.log(token)) {
             pipe.closing = false;
             match &mut pipe.stream {
-                Some(stream) => {
-                    stream.configure(config, &mut self.logs.files)?;
-                    if key.instance.is_some() {
-                        // Another process follows; the one before may not have ended its line.
-                        stream.end(wall_ns(), &mut self.logs.scratch);
-                    }
-                }
+                Some(stream) => stream.configure(config, &mut self.logs.files)?,
                 None => pipe.stream = Some(Stream::open(config, &mut self.logs.files)?),
             }
             if let Some(uid) = owner {
@@ -69,7 +66,7 @@ impl Master {
     fn watch_pipe(&mut self, key: &StreamKey, reading: PipeReader, stream: Option<Stream>) -> io::Result<Token> {
         let fd = reading.as_raw_fd();
         let closing = stream.is_none();
-        let pipe = LogPipe { key: key.clone(), reading, stream, closing, open_line: None, awaited: None };
+        let pipe = LogPipe { key: key.clone(), reading, stream, closing, open_line: None, awaited: None, noted: false };
         let token = self.sources.add(Source::Log(Box::new(pipe)));
         if let Err(e) = self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE) {
             self.sources.remove(token);

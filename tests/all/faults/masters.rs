@@ -129,41 +129,6 @@ fn fault_02_a_master_that_is_killed_when_it_has_read_that_a_run_started_leaves_i
 }
 
 #[test]
-fn fault_01_a_master_that_is_killed_when_it_has_read_a_result_leaves_it_to_the_next() {
-    let setup = Setup::native(json!({"idle": 0}));
-    let faults = setup.path().join("faults");
-    std::fs::create_dir(&faults).unwrap();
-    let daemon = setup.wrapped(&["env", &format!("PREFORKD_FAULTS={}", faults.display())]).start();
-    let large = format!("for i in $(seq 3); do sleep 0.1; done; echo done > {}", daemon.path().join("done").display());
-    // In the message; an error; too large for a message, so that it comes as a descriptor, which a dead master takes along.
-    for (id, entry, params) in [
-        ("small", "shell", json!({"script": "sleep 0.3; exit 7"})),
-        ("error", "shell_and_fail", json!({"script": "sleep 0.3"})),
-        ("large", "shell_and_say", json!({"script": large, "bytes": 200_000})),
-    ] {
-        let mut client = daemon.client();
-        client.start(entry, params, id);
-        let (master, step) = (daemon.master(), faults.join("replies-read"));
-        std::fs::write(&step, "9").unwrap();
-        eventually("the master has been killed there", || (!step.exists()).then_some(()));
-        let mut client = eventually("another master answers", || {
-            let mut client = Client::unix(&daemon.socket()).ok()?;
-            client.send_raw(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n").ok()?;
-            client.try_line().ok()??;
-            Some(client)
-        });
-        assert_ne!(client.ok("info", json!({}))["master_pid"], master);
-        let status = client.wait(id);
-        assert_eq!(status["exit_code"], if id == "error" { 255 } else { 0 }, "{status}");
-        match id {
-            "small" => assert_eq!(status["result"], 7, "{status}"),
-            "error" => assert_eq!(status["error"]["message"], "it was asked to fail", "{status}"),
-            _ => assert_eq!(status["error"]["class"], "ResultLost", "{status}"),
-        }
-    }
-}
-
-#[test]
 fn masters_have_room_for_descriptors_before_they_need_it() {
     let daemon = Setup::native(json!({"idle": 2})).start();
     for _ in 0..2 {

@@ -15,6 +15,8 @@ mod pids;
 mod replacing;
 // Of a release there are no steps.
 #[cfg(debug_assertions)]
+mod received;
+#[cfg(debug_assertions)]
 mod steps;
 mod trees;
 mod upgrades;

@@ -1,0 +1,132 @@
+//! Masters that are killed when they have received something and done nothing, or not all, about it yet.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::house::{Client, Daemon, Setup, eventually};
+
+/// A connection to a master that answers.
+fn answering(daemon: &Daemon) -> Client {
+    eventually("another master answers", || {
+        let mut client = Client::unix(&daemon.socket()).ok()?;
+        client.send_raw(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n").ok()?;
+        client.try_line().ok()??;
+        Some(client)
+    })
+}
+
+#[test]
+fn fault_01_a_master_that_is_killed_when_it_has_read_a_result_leaves_it_to_the_next() {
+    let setup = Setup::native(json!({"idle": 0}));
+    let faults = setup.path().join("faults");
+    std::fs::create_dir(&faults).unwrap();
+    let daemon = setup.wrapped(&["env", &format!("PREFORKD_FAULTS={}", faults.display())]).start();
+    let large = format!("for i in $(seq 3); do sleep 0.1; done; echo done > {}", daemon.path().join("done").display());
+    // In the message; an error; too large for a message, so that it comes as a descriptor, which a dead master takes along.
+    for (id, entry, params) in [
+        ("small", "shell", json!({"script": "sleep 0.3; exit 7"})),
+        ("error", "shell_and_fail", json!({"script": "sleep 0.3"})),
+        ("large", "shell_and_say", json!({"script": large, "bytes": 200_000})),
+    ] {
+        let mut client = daemon.client();
+        client.start(entry, params, id);
+        let (master, step) = (daemon.master(), faults.join("replies-read"));
+        std::fs::write(&step, "9").unwrap();
+        eventually("the master has been killed there", || (!step.exists()).then_some(()));
+        let mut client = answering(&daemon);
+        assert_ne!(client.ok("info", json!({}))["master_pid"], master);
+        let status = client.wait(id);
+        assert_eq!(status["exit_code"], if id == "error" { 255 } else { 0 }, "{status}");
+        match id {
+            "small" => assert_eq!(status["result"], 7, "{status}"),
+            "error" => assert_eq!(status["error"]["message"], "it was asked to fail", "{status}"),
+            _ => assert_eq!(status["error"]["class"], "ResultLost", "{status}"),
+        }
+    }
+}
+
+/// A worker that writes numbered lines in two pieces, some time apart.
+const SLOW: &str =
+    "n=0\nwhile :; do n=$((n+1)); printf \"line $n\"; sleep 0.01; printf \" ends\\n\"; sleep 0.01; done\n";
+/// One that writes as much as it can.
+const FAST: &str = "i=0\nwhile :; do seq -f 'line %.0f ends' $((i+1)) $((i+500)); i=$((i+500)); sleep 0.02; done\n";
+
+#[test]
+fn fault_01_a_master_that_is_killed_when_it_has_read_output_leaves_it_to_the_next() {
+    let each = [
+        ("plain", json!({"max_log_size": false})),
+        ("date", json!({"log_date_format": "%Y", "max_log_size": false})),
+        ("json", json!({"log_type": "json", "max_log_size": false})),
+        ("rotated", json!({"max_log_size": "20K", "max_log_files": 1000, "compress_logs": false})),
+    ];
+    let mut setup = Setup::empty().file("slow.sh", SLOW).file("fast.sh", FAST);
+    let faults = setup.path().join("faults");
+    std::fs::create_dir(&faults).unwrap();
+    for (form, keys) in &each {
+        for script in ["slow", "fast"] {
+            let mut app = json!({"name": format!("{script}-{form}"), "script": format!("{script}.sh"), "interpreter": "bash",
+                                 "out_file": format!("{script}-{form}.log")});
+            app.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+            setup = setup.worker(app);
+        }
+    }
+    let daemon = setup.wrapped(&["env", &format!("PREFORKD_FAULTS={}", faults.display())]).start();
+    for round in 0..3 {
+        for step in ["output-read", "output-writing", "output-written", "output-noted"] {
+            let file = faults.join(step);
+            // A master that lives for a second is followed at once.
+            std::thread::sleep(Duration::from_millis(1050));
+            std::fs::write(&file, "9").unwrap();
+            eventually("the master has been killed there", || (!file.exists()).then_some(()));
+            let info = answering(&daemon).ok("info", json!({}));
+            assert!(info["master_pid"].is_number(), "{round} {step}");
+        }
+    }
+    let mut client = answering(&daemon);
+    client.ok("apps.stop", json!({"target": "all"}));
+    for (form, _) in &each {
+        for script in ["slow", "fast"] {
+            let name = format!("{script}-{form}.log");
+            let mut text = String::new();
+            // The oldest has the highest number.
+            let aside: Vec<_> =
+                (1..).map(|n| daemon.path().join(format!("{name}.{n}"))).take_while(|p| p.exists()).collect();
+            for path in aside.iter().rev().chain([&daemon.path().join(&name)]) {
+                text.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+            assert!(*form != "rotated" || script == "slow" || aside.len() > 3);
+            lines_are_whole(&name, form, &text);
+        }
+    }
+}
+
+/// Each number once, in order, and the form's.
+fn lines_are_whole(name: &str, form: &str, text: &str) {
+    let mut expected = 0;
+    for (at, line) in text.lines().enumerate() {
+        let message = match form {
+            "json" => {
+                let line: serde_json::Value =
+                    serde_json::from_str(line).unwrap_or_else(|e| panic!("{name}: {e}: {line}"));
+                line["message"].as_str().unwrap_or_else(|| panic!("{name}: {line}")).to_owned()
+            }
+            "date" => {
+                line.strip_prefix("2026: ").or(line.split_once(": ").map(|(_, rest)| rest)).unwrap_or(line).to_owned()
+            }
+            _ => line.to_owned(),
+        };
+        let number = message.strip_prefix("line ").and_then(|rest| rest.strip_suffix(" ends"));
+        let Some(number) = number else {
+            // The worker was stopped in the middle of it.
+            assert!(
+                at + 1 == text.lines().count() && message.starts_with("line"),
+                "{name}: after {expected}: {line:?}"
+            );
+            break;
+        };
+        expected += 1;
+        assert_eq!(number, expected.to_string(), "{name}: {line:?}");
+    }
+    assert!(expected > 50, "{name}: {expected}");
+}
