@@ -21,7 +21,7 @@ pub struct State {
     pub runs: Vec<Run>,
     /// Who waits for something else than a run.
     pub waiting: Waiting,
-    /// Output that has been read and is not where it belongs yet.
+    /// Streams of output of which there is something to know.
     pub output: Vec<Output>,
     /// What is left of ended trees, and has some time left.
     pub trees: Vec<Tree>,
@@ -307,33 +307,21 @@ pub struct WorkersAsked {
     pub answer: Option<String>,
 }
 
-/// Output that has been read.
+/// What is known of a stream that goes to files.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub enum Output {
-    /// Of a run that captures it.
-    Capture {
-        /// The run's.
-        slot: u32,
-        /// Stderr; else stdout.
-        error: bool,
-        /// The last of it.
-        tail: Vec<u8>,
-    },
-    /// Of a stream that goes to files.
-    Stream {
-        /// Its name in the keeper's store.
-        name: String,
-        /// The beginning of a line.
-        held: Vec<u8>,
-        /// What was written last did not end its line.
-        mid_line: bool,
-        /// Bytes that could not be written.
-        lost: u64,
-        /// Its last lines, where they are kept, and a newline after each that has ended.
-        recent: Vec<u8>,
-        /// The beginning of a line, for those who follow it.
-        watched: Vec<u8>,
-    },
+pub struct Output {
+    /// Its name in the keeper's store.
+    pub name: String,
+    /// The beginning of a line.
+    pub held: Vec<u8>,
+    /// What was written last did not end its line.
+    pub mid_line: bool,
+    /// Bytes that could not be written.
+    pub lost: u64,
+    /// Its last lines, where they are kept, and a newline after each that has ended.
+    pub recent: Vec<u8>,
+    /// The beginning of a line, for those who follow it.
+    pub watched: Vec<u8>,
 }
 
 /// What may be left of an ended tree.

@@ -8,6 +8,7 @@
 use slog::{debug, info};
 
 use super::Master;
+use crate::sys::fault;
 use crate::sys::reap::How;
 use crate::table::ExitEntry;
 use crate::wire::control::ToKeeper;
@@ -117,6 +118,7 @@ impl Master {
             State::Unknown => self.table.set_without_exit(slot, state, exit.at),
             _ => self.table.set_exited(slot, exit),
         }
+        fault::point("ended");
         if let Some(index) = pool {
             if worker.is_none() {
                 self.pools[index].admission.end();

@@ -152,28 +152,22 @@ impl Master {
     }
 
     fn hand_output(&self) -> Vec<Output> {
-        let captures = self.runs.alive().flat_map(|(slot, live)| {
-            live.captures.iter().enumerate().filter_map(move |(at, token)| match self.sources.peek(*token) {
-                Some(Source::Capture(capture)) => {
-                    Some(Output::Capture { slot, error: at == 1, tail: capture.tail().to_vec() })
-                }
-                _ => None,
+        self.sources
+            .all()
+            .filter_map(|(_, source)| {
+                let Source::Log(pipe) = source else { return None };
+                let (key, stream) = pipe.key_and_stream()?;
+                let carried = stream.carried();
+                (carried != Default::default()).then(|| Output {
+                    name: key.store_name(),
+                    held: carried.held,
+                    mid_line: carried.mid_line,
+                    lost: carried.lost,
+                    recent: carried.recent,
+                    watched: carried.watched,
+                })
             })
-        });
-        let streams = self.sources.all().filter_map(|(_, source)| {
-            let Source::Log(pipe) = source else { return None };
-            let (key, stream) = pipe.key_and_stream()?;
-            let carried = stream.carried();
-            (carried != Default::default()).then(|| Output::Stream {
-                name: key.store_name(),
-                held: carried.held,
-                mid_line: carried.mid_line,
-                lost: carried.lost,
-                recent: carried.recent,
-                watched: carried.watched,
-            })
-        });
-        captures.chain(streams).collect()
+            .collect()
     }
 
     fn hand_trees<'a>(&'a self, luggage: &mut Luggage<'a>) -> Vec<handover::Tree> {

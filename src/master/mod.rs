@@ -63,6 +63,7 @@ use crate::settings::ServeOptions;
 use crate::sys::clock::monotonic_ns;
 use crate::sys::eventfd::EventFd;
 use crate::sys::memory;
+use crate::sys::pipe::Scratch;
 use crate::sys::seqpacket::Batch;
 use crate::table::{ExitEntry, RingReader, Table};
 use crate::wire::info::Counts;
@@ -133,6 +134,11 @@ struct Master {
     again_replies: Vec<(usize, u32)>,
     /// Captured output to go on with in the next turn.
     again_captures: Vec<Token>,
+    /// Captured output that is read some time from now.
+    late_captures: Vec<Token>,
+    /// What the keeper keeps of what is not on record yet, by name.
+    kept_until_flushed: Vec<String>,
+    scratch_pipe: Scratch,
     /// Channels of Node's to go on with in the next turn.
     again_nodes: Vec<Token>,
     /// Connections to go on with in the next turn.
@@ -146,6 +152,8 @@ struct Master {
     /// What a predecessor has handed over, until it is in its place.
     handed: taking::Handed,
     former_captures: HashMap<(u32, bool), OwnedFd>,
+    /// What that one had taken out of them.
+    former_tails: HashMap<(u32, bool), OwnedFd>,
     logs: logs::Logs,
     subscriptions: subscriptions::Subscriptions,
     /// (pool, generation, who asked)
@@ -234,7 +242,7 @@ impl Master {
                         let index = *index;
                         self.accept(index);
                     }
-                    Some(Source::Capture(_)) => self.read_capture(token),
+                    Some(Source::Capture(_)) => self.capture_event(token),
                     Some(Source::List) => self.list_saved(),
                     Some(Source::ProcessFile) => self.process_file_read(),
                     Some(Source::Notify) => self.apps.notify_due = true,
@@ -337,6 +345,7 @@ impl Master {
             Timer::Starts { pool } => self.check_starts(pool),
             Timer::Keep => self.keep_over(),
             Timer::OpenLines => self.open_lines(),
+            Timer::Captures => self.read_late_captures(),
             Timer::Stop => self.stop_step(),
             Timer::Worker(id) => self.tell_worker(id, Event::Due),
             Timer::Ready { slot, seq } => self.ready_timer(slot, seq),

@@ -14,10 +14,10 @@ use slog::{crit, info, warn};
 
 use super::Master;
 use super::apps;
+use super::capture::{capture_name, tail_name};
 use super::logs;
 use super::runs::Live;
 use super::sources::Source;
-use super::starting::capture_name;
 use super::timers::Timer;
 use super::zygotes::replies_name;
 use crate::pool::send_order;
@@ -138,11 +138,12 @@ impl Master {
             kept.extend(pool.generations.iter().map(|g| (name(g.number), g.replies.as_fd())));
         }
         for (slot, live) in self.runs.alive() {
-            let streams = live.captures.iter().zip(["out", "error"]);
-            kept.extend(streams.filter_map(|(token, stream)| match self.sources.peek(*token) {
-                Some(Source::Capture(capture)) => Some((capture_name(slot, stream), capture.as_fd())),
-                _ => None,
-            }));
+            for (token, stream) in live.captures.iter().zip(["out", "error"]) {
+                if let Some(Source::Capture(capture)) = self.sources.peek(*token) {
+                    kept.push((capture_name(slot, stream), capture.as_fd()));
+                    kept.extend(capture.tail().map(|tail| (tail_name(slot, stream), tail.as_fd())));
+                }
+            }
         }
         for (_, source) in self.sources.all() {
             match source {

@@ -8,6 +8,7 @@ use super::Master;
 use super::recovery::request_json;
 use crate::journal::Record as Journaled;
 use crate::sys::clock::monotonic_ns;
+use crate::wire::control::ToKeeper;
 
 /// Between two tries to write the journal anew.
 const COMPACTION_PAUSE: Duration = Duration::from_secs(10);
@@ -22,6 +23,10 @@ impl Master {
                 error!(self.log, "the journal cannot be written; results live in memory only until it can"; "error" => %e);
             }
             Err(_) => {}
+        }
+        // With a full disk it is in memory only, as results are.
+        for name in std::mem::take(&mut self.kept_until_flushed) {
+            self.tell_keeper(&ToKeeper::Drop(name), None);
         }
         if !self.journal_failed && self.journal.wants_compaction() && self.no_compaction_until <= monotonic_ns() {
             self.no_compaction_until = monotonic_ns() + COMPACTION_PAUSE.as_nanos() as u64;

@@ -20,7 +20,7 @@ use super::logs::{LineNote, is_line};
 use super::runs::{Extra, Live};
 use super::sources::Source;
 use super::timers::Timer;
-use crate::journal::Record as Journaled;
+use crate::journal::{Record as Journaled, RecordRef};
 use crate::pool::{Generation, Orders, send_order};
 use crate::sys::clock::{monotonic_ns, wall_ns};
 use crate::sys::notify::NotifySocket;
@@ -120,6 +120,7 @@ impl Master {
                 ended += 1;
                 let pool = self.pool_index(&row.pool);
                 let extra = left.extras.remove(&row.id).or_else(|| lost_reason(row.state));
+                let extra = self.record_captured(&row, extra);
                 let since = if restart { ended_mono(&row) } else { monotonic_ns() };
                 self.runs.insert_ended(row.slot, &row.id, pool, extra, since);
             } else {
@@ -136,8 +137,13 @@ impl Master {
             info!(self.log, "took over"; "living" => living, "ended" => ended);
         }
         for (slot, is_error) in std::mem::take(&mut self.former_captures).into_keys() {
-            let stream = if is_error { "error" } else { "out" };
-            self.tell_keeper(&ToKeeper::Drop(super::starting::capture_name(slot, stream)), None);
+            self.forget_capture(slot, stream_of(is_error), false);
+        }
+        for (slot, is_error) in std::mem::take(&mut self.former_tails).into_keys() {
+            self.forget_capture(slot, stream_of(is_error), true);
+        }
+        if let Some(left) = self.left_of_run() {
+            self.finish_capture(&left);
         }
         self.repeat_replies();
         // What was said before an exit is read before the exit is told.
@@ -153,6 +159,35 @@ impl Master {
             numbers.into_iter().for_each(|number| self.drop_if_done(index, number));
         }
         self.revive();
+    }
+
+    /// A run whose end is in the table, and not on record with what it printed: the master was killed in between.
+    fn record_captured(&mut self, row: &Record, extra: Option<Box<Extra>>) -> Option<Box<Extra>> {
+        let [out, error] = [false, true].map(|is_error| self.adopt_capture(row.slot, is_error));
+        let (Some(out), Some(error)) = (out, error) else { return extra };
+        if extra.as_ref().is_some_and(|extra| extra.stdout.is_some()) {
+            return extra;
+        }
+        let mut extra = extra.unwrap_or_default();
+        extra.stdout = Some(self.captured_text(&out));
+        extra.stderr = Some(self.captured_text(&error));
+        self.journal.append(RecordRef::Ended {
+            slot: row.slot,
+            id: &row.id,
+            result: extra.result.as_deref(),
+            error: extra.error.as_ref(),
+            stdout: extra.stdout.as_deref(),
+            stderr: extra.stderr.as_deref(),
+            timed_out: row.timed_out,
+        });
+        Some(extra)
+    }
+
+    fn adopt_capture(&mut self, slot: u32, is_error: bool) -> Option<Capture> {
+        let pipe = self.former_captures.get(&(slot, is_error))?.try_clone();
+        let tail = self.former_tails.get(&(slot, is_error)).map(OwnedFd::try_clone).transpose();
+        let adopted = pipe.and_then(|pipe| Capture::adopt(slot, stream_of(is_error), pipe, tail?));
+        adopted.inspect_err(|e| warn!(self.log, "taking over captured output"; "slot" => slot, "error" => %e)).ok()
     }
 
     /// Its row, and who waits for it.
@@ -239,9 +274,10 @@ impl Master {
         }
         live.ending = row.kill_at != 0;
         self.take_run(row.slot, &mut live);
-        for stream in [false, true] {
-            let tail = self.handed.tail(row.slot, stream);
-            let capture = self.former_captures.remove(&(row.slot, stream)).map(|fd| Capture::adopt(fd, tail));
+        for is_error in [false, true] {
+            let capture = self.adopt_capture(row.slot, is_error);
+            self.former_captures.remove(&(row.slot, is_error));
+            self.former_tails.remove(&(row.slot, is_error));
             live.captures.extend(capture.and_then(|capture| self.watch_capture(capture).ok()));
         }
         // What it prints is on record only at its end.
@@ -295,6 +331,10 @@ impl Master {
                     Ok(slot) => drop(self.former_captures.insert((slot, stream == "error"), fd)),
                     Err(_) => self.tell_keeper(&ToKeeper::Drop(name), None),
                 },
+                ["tail", slot, stream] => match slot.parse() {
+                    Ok(slot) => drop(self.former_tails.insert((slot, stream == "error"), fd)),
+                    Err(_) => self.tell_keeper(&ToKeeper::Drop(name), None),
+                },
                 ["notify"] => {
                     if let Err(e) = NotifySocket::adopt(fd).and_then(|socket| self.watch_notify(socket)) {
                         warn!(self.log, "listening to workers that say they are ready"; "error" => %e);
@@ -344,6 +384,11 @@ fn former(number: u32, replies: OwnedFd, pidfds: bool) -> Generation {
         retired: true,
         silent: false,
     }
+}
+
+/// As captured output is called in the keeper's store.
+fn stream_of(is_error: bool) -> &'static str {
+    if is_error { "error" } else { "out" }
 }
 
 /// When it ended, ns monotonic, as far as that can be told: a wall clock that was set while it ran counts for that time only.

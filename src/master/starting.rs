@@ -17,7 +17,7 @@ use mio::{Interest, Token};
 use slog::warn;
 
 use super::Master;
-use super::capture::{self, Capture};
+use super::capture::{self, Capture, capture_name};
 use super::runs::{Asker, Live, Waiter};
 use super::sources::Source;
 use super::timers::Timer;
@@ -290,9 +290,12 @@ impl Master {
         let open = |output| Outlets::open(output, || Err(io::ErrorKind::NotFound.into()));
         let (out, error) = match output {
             Output::Capture => {
-                let (out, out_writer) = Capture::new()?;
-                let (error, error_writer) = Capture::new()?;
-                // With the keeper first: if we die, the run must not get EPIPE.
+                let (out, out_writer) = Capture::new(slot, "out")?;
+                let (error, error_writer) = Capture::new(slot, "error")?;
+                // With the keeper first: if we die, the run must not get EPIPE. Its slot may have been another one's in this turn.
+                if !self.kept_until_flushed.is_empty() {
+                    self.flush_journal();
+                }
                 for (name, capture) in [("out", &out), ("error", &error)] {
                     let message = ToKeeper::Store(capture_name(slot, name));
                     super::keeping::keep(&self.keeper, &message, Some(capture.as_fd()), &self.log);
@@ -346,11 +349,6 @@ struct Sent {
     ordered: (u64, u64),
     generation: u32,
     carried: bool,
-}
-
-/// The name of a run's captured output in the keeper's store.
-pub(super) fn capture_name(slot: u32, stream: &str) -> String {
-    format!("capture/{slot}/{stream}")
 }
 
 /// ETOOMANYREFS (descriptors under way, unix(7)), ENOBUFS, ENOMEM: the system is short of something for the moment.

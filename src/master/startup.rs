@@ -24,6 +24,7 @@ use crate::processfile::{self, ProcessFile};
 use crate::settings::ServeOptions;
 use crate::sys::clock::monotonic_ns;
 use crate::sys::eventfd::EventFd;
+use crate::sys::pipe::Scratch;
 use crate::sys::seqpacket::{self, Batch};
 use crate::sys::stage::Stage;
 use crate::sys::{fault, memfd, process, signals};
@@ -327,6 +328,9 @@ impl Master {
             again: Vec::new(),
             again_replies: Vec::new(),
             again_captures: Vec::new(),
+            late_captures: Vec::new(),
+            kept_until_flushed: Vec::new(),
+            scratch_pipe: Scratch::new().map_err(system("making a pipe"))?,
             again_nodes: Vec::new(),
             again_clients: Vec::new(),
             connections: 0,
@@ -336,6 +340,7 @@ impl Master {
             apps: Apps::new(List::new(options.dirs.apps()).map_err(system("making an eventfd"))?),
             handed,
             former_captures: Default::default(),
+            former_tails: Default::default(),
             logs: super::logs::Logs::new(stage),
             subscriptions: Default::default(),
             reloads: Vec::new(),

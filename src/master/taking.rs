@@ -39,7 +39,6 @@ pub(super) struct Handed {
     /// Clients' tokens, by their place.
     tokens: Vec<Option<Token>>,
     runs: HashMap<u32, handover::Run>,
-    tails: HashMap<(u32, bool), Vec<u8>>,
     generations: HashMap<(String, u32), handover::Generation>,
     pools: HashSet<String>,
 }
@@ -54,14 +53,8 @@ impl Handed {
                 generations.insert((pool.name.clone(), g.number), g);
             }
         }
-        let mut tails = HashMap::new();
-        for output in &mut state.output {
-            if let Output::Capture { slot, error, tail } = output {
-                tails.insert((*slot, *error), std::mem::take(tail));
-            }
-        }
         let fds = fds.into_iter().map(Some).collect();
-        Handed { state, fds, tokens: Vec::new(), runs, tails, generations, pools }
+        Handed { state, fds, tokens: Vec::new(), runs, generations, pools }
     }
 
     /// Whether anything has been handed over.
@@ -108,11 +101,6 @@ impl Handed {
     /// What was asked for, of a run that has not started.
     pub fn request(&self, slot: u32) -> Option<Box<RawValue>> {
         RawValue::from_string(self.runs.get(&slot)?.request.clone()?).ok()
-    }
-
-    /// The end of a run's captured output.
-    pub fn tail(&mut self, slot: u32, error: bool) -> Vec<u8> {
-        self.tails.remove(&(slot, error)).unwrap_or_default()
     }
 
     /// A generation goes on as it was; None: it was not handed over.
@@ -323,7 +311,7 @@ impl Master {
     /// The beginnings of lines, once the streams are there.
     pub(super) fn take_begun_lines(&mut self) {
         for output in std::mem::take(&mut self.handed.state.output) {
-            let Output::Stream { name, held, mid_line, lost, recent, watched } = output else { continue };
+            let Output { name, held, mid_line, lost, recent, watched } = output;
             if let Some(key) = StreamKey::stored(&name) {
                 self.resume_stream(&key, Carried { held, mid_line, lost, recent, watched });
             }

@@ -38,6 +38,8 @@ pub enum Timer {
     Keep,
     /// Lines of output that have begun and do not end are written as they are.
     OpenLines,
+    /// Captured output that lies in its pipe is read.
+    Captures,
     /// The next step of the shutdown.
     Stop,
     /// A worker's pause is over, or its time to get ready.

@@ -22,6 +22,7 @@ pub mod memory;
 pub mod notify;
 pub mod peer;
 pub mod pidfd;
+pub mod pipe;
 pub mod poll;
 pub mod process;
 pub mod reap;

@@ -138,13 +138,8 @@ impl Stage {
     /// Reads what there is in a pipe whose only reader this is, at most [`READ`], as a step. 0: it is at its end. An empty one is
     /// `WouldBlock` if it does not wait.
     pub fn read(&mut self, pipe: BorrowedFd<'_>, name: &str, wall: u64) -> io::Result<usize> {
-        let mut there: libc::c_int = 0;
-        // SAFETY: FIONREAD stores one int.
-        if unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut there) } < 0 {
-            return Err(io::Error::last_os_error());
-        }
         // Of an empty one: whether it is at its end.
-        let count = usize::try_from(there).unwrap_or(0).clamp(1, READ);
+        let count = super::pipe::unread(pipe)?.clamp(1, READ);
         let mark = &MARK[..count.min(MARK.len())];
         self.length = 0;
         self.begin(Kind::Push, name, wall, count);

@@ -30,7 +30,14 @@ fn state() -> State {
         pools: vec![Pool { name: "p".into(), idle: vec![Idle::default()], ..Pool::default() }],
         runs: vec![Run { request: Some("{}".into()), ..Run::default() }],
         waiting: Waiting { wrong_tokens: vec![Asker { client: 0, form: Form::Ticket(1) }], ..Waiting::default() },
-        output: vec![Output::Capture { slot: 1, error: true, tail: b"e".to_vec() }],
+        output: vec![Output {
+            name: "log/a/0/out".into(),
+            held: b"e".to_vec(),
+            mid_line: false,
+            lost: 0,
+            recent: Vec::new(),
+            watched: Vec::new(),
+        }],
         trees: vec![Tree { nonce: 1, leader: Some(0), members: vec![], cgroup: Some("w".into()), grace: 5 }],
     }
 }

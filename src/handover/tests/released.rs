@@ -98,17 +98,14 @@ pub(super) fn of_0_1_0() -> State {
             }],
             wrong_tokens: vec![ticket()],
         },
-        output: vec![
-            Output::Capture { slot: 33, error: true, tail: b"tail".to_vec() },
-            Output::Stream {
-                name: "worker/web/1/out".into(),
-                held: b"begun".to_vec(),
-                mid_line: true,
-                lost: 34,
-                recent: b"line\n".to_vec(),
-                watched: b"be".to_vec(),
-            },
-        ],
+        output: vec![Output {
+            name: "worker/web/1/out".into(),
+            held: b"begun".to_vec(),
+            mid_line: true,
+            lost: 34,
+            recent: b"line\n".to_vec(),
+            watched: b"be".to_vec(),
+        }],
         trees: vec![Tree {
             nonce: 35,
             leader: Some(36),

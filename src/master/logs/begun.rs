@@ -99,6 +99,11 @@ impl Master {
         self.logs.unfinished = Some(Box::new(Unfinished { lines: notes, left }));
     }
 
+    /// If the former master was killed when it had read what a run says: that.
+    pub(in super::super) fn left_of_run(&mut self) -> Option<Left> {
+        self.logs.unfinished.as_mut()?.left.take_if(|left| StreamKey::stored(&left.name).is_none())
+    }
+
     /// Before anything is read of that stream: what had been read before it, of any, is written.
     pub(super) fn finish_before(&mut self, token: Token) {
         let Some(unfinished) = &self.logs.unfinished else { return };

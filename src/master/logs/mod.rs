@@ -114,6 +114,16 @@ impl Logs {
         self.stage.as_ref().map(AsFd::as_fd)
     }
 
+    /// For a step that is none of theirs; to be given back.
+    pub fn lend_stage(&mut self) -> Option<Stage> {
+        self.stage.take()
+    }
+
+    /// It is back.
+    pub fn give_stage_back(&mut self, stage: Stage) {
+        self.stage = Some(stage);
+    }
+
     /// Those that have had their share of the turn before.
     pub fn take_again(&mut self) -> Vec<Token> {
         std::mem::take(&mut self.again)

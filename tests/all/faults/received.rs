@@ -130,3 +130,49 @@ fn lines_are_whole(name: &str, form: &str, text: &str) {
     }
     assert!(expected > 50, "{name}: {expected}");
 }
+
+#[test]
+fn fault_01_captured_output_is_whole_whenever_masters_are_killed() {
+    let setup = Setup::native(json!({"idle": 0, "output": "capture"}));
+    let faults = setup.path().join("faults");
+    std::fs::create_dir(&faults).unwrap();
+    let daemon = setup.wrapped(&["env", &format!("PREFORKD_FAULTS={}", faults.display())]).start();
+    let go = daemon.path().join("go");
+    let wait = |name: &str| format!("while ! [ -e {}-{name} ]; do sleep 0.02; done", go.display());
+    // Little, now and then, until it is told to end; and more than a pipe or a status holds.
+    let (a, b, c) = (wait("a"), wait("b"), wait("c"));
+    let little = format!("echo one; {a}; echo two; {b}; echo error >&2; {c}; exit 3");
+    let much = format!("seq 20000; {a}; seq 20001 40000; {b}; seq 40001 60000; {c}; echo end");
+    let mut client = daemon.client();
+    assert_eq!(client.run("print", json!({"stdout": "x"}))["stdout"], "x");
+    client.start("shell", json!({"script": little}), "little");
+    client.start("shell", json!({"script": much}), "much");
+    for (step, then) in [("capture-read", "a"), ("capture-read", "b"), ("ended", "c")] {
+        std::thread::sleep(Duration::from_millis(1050));
+        let file = faults.join(step);
+        std::fs::write(&file, "9").unwrap();
+        std::fs::write(daemon.path().join(format!("go-{then}")), "").unwrap();
+        if step == "ended" {
+            // Killed when the table says that it has ended, and the journal does not.
+            answering(&daemon).send("run", json!({"entry": "print", "params": {"stdout": "last"}, "id": "last"}));
+        }
+        eventually("the master has been killed there", || (!file.exists()).then_some(()));
+        answering(&daemon).ok("ping", json!({}));
+    }
+    let mut client = answering(&daemon);
+    let little = client.wait("little");
+    assert_eq!((&little["stdout"], &little["stderr"]), (&json!("one\ntwo\n"), &json!("error\n")), "{little}");
+    assert_eq!(little["result"], 3);
+    let much = client.wait("much");
+    let all: String = (1..=60_000).map(|n| format!("{n}\n")).chain(["end\n".to_owned()]).collect();
+    assert!(much["stdout"] == all[all.len() - 64 * 1024..], "{}", much["stdout"].as_str().unwrap().len());
+    let last = client.wait("last");
+    assert_eq!((&last["stdout"], &last["exit_code"]), (&json!("last"), &json!(0)), "{last}");
+    // The keeper keeps nothing of them.
+    let kept = || {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap();
+        let names = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        names.filter(|name| name.to_string_lossy().contains("memfd:tail")).count()
+    };
+    eventually("the keeper has let go of what was captured", || (kept() == 0).then_some(()));
+}
