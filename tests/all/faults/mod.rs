@@ -18,4 +18,5 @@ mod replacing;
 mod steps;
 mod trees;
 mod upgrades;
+mod watchdog;
 mod zygotes;
