@@ -41,6 +41,10 @@ impl Keeper<'_> {
         if std::mem::take(&mut self.reload_due) {
             self.tell(&ToMaster::Reload);
         }
+        if let Some(order) = &self.last_order {
+            self.tell(order);
+            self.last_master = true;
+        }
         Ok(())
     }
 
@@ -206,8 +210,11 @@ impl Keeper<'_> {
             How::Exited(code) => code as u8,
             How::Killed(_) | How::Dumped(_) => 1,
         };
-        if !self.served || self.stop_by.is_some() {
+        if !self.served {
             return Some(code.max(1));
+        }
+        if self.stop_by.is_some() {
+            return self.go_on_ending(&format!("the master (pid {}) has died ({:?})", master.pid, exit.how));
         }
         let lived = Duration::from_nanos(monotonic_ns() - master.started_at);
         self.short_lives = if lived < SHORT_LIFE { self.short_lives + 1 } else { 0 };

@@ -43,6 +43,7 @@ const SIGUSR1: i32 = 10;
 const SIGUSR2: i32 = 12;
 const SIGTERM: i32 = 15;
 const SIGCHLD: i32 = 17;
+const SIGCONT: i32 = 18;
 
 /// What a master that ends is given to do so.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -125,6 +126,10 @@ struct Keeper<'a> {
     calm_at: Option<u64>,
     /// Shutting down; the master is killed at this time, ns monotonic.
     stop_by: Option<u64>,
+    /// What masters have been told to shut down with; another one is told it, too.
+    last_order: Option<ToMaster>,
+    /// A master has been started during the shutdown.
+    last_master: bool,
 }
 
 /// Runs a daemon in the foreground until it is told to stop. Returns the exit code.
@@ -209,6 +214,8 @@ impl<'a> Keeper<'a> {
             watchdog: Watchdog::default(),
             calm_at: None,
             stop_by: None,
+            last_order: None,
+            last_master: false,
         };
         // A master that is there already may have rung a keeper that has gone.
         keeper.watch(monotonic_ns());
@@ -312,6 +319,9 @@ impl Keeper<'_> {
             if self.restart_at.is_some_and(|at| at <= now) {
                 self.restart_at = None;
                 if let Err(e) = self.start_master() {
+                    if self.stop_by.is_some() {
+                        return Ok(self.end_without_master(&e.to_string()));
+                    }
                     self.say(&format!("{e}; trying again in 5 s"));
                     self.restart_at = Some(now + PAUSE.1.as_nanos() as u64);
                 }

@@ -5,12 +5,11 @@
 use std::io;
 use std::time::Duration;
 
-use super::{Keeper, LAST_WORDS};
+use super::{Keeper, LAST_WORDS, SIGCONT};
 use crate::sys::{process, reap};
 use crate::table::Seen;
 
 const SIGABRT: i32 = 6;
-const SIGCONT: i32 = 18;
 
 /// Between two looks, at most, and so many at least before anybody is ended.
 const EVERY: Duration = Duration::from_millis(250);

@@ -181,6 +181,10 @@ impl Master {
         for index in 0..self.pools.len() {
             self.busy(index);
         }
+        // Before anything is started: it may be that we are to shut down.
+        if !self.keeper_says() {
+            return 1;
+        }
         loop {
             self.end_of_turn();
             if self.stopped() {

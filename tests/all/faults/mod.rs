@@ -6,6 +6,7 @@ mod clock;
 mod descriptors;
 mod directory;
 mod disks;
+mod ending;
 mod exits;
 mod hostile;
 mod keepers;
