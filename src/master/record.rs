@@ -23,6 +23,7 @@ impl Master {
             }
             Err(_) => {}
         }
+        self.ends_are_noted();
         if !self.journal_failed && self.journal.wants_compaction() && self.no_compaction_until <= monotonic_ns() {
             self.no_compaction_until = monotonic_ns() + COMPACTION_PAUSE.as_nanos() as u64;
             self.compact_journal();
