@@ -1,7 +1,7 @@
 //! The keeper: parent and subreaper of everything, so that anything else may die.
 //!
 //! It holds descriptors for the master (the fd store), writes each exit into the shared table's ring before it
-//! reaps, and starts a new master when the master dies. It parses no request, reads no process file and has one
+//! reaps, and starts a new master when the master dies or stands still. It parses no request, reads no process file and has one
 //! thread; it fits on a few screens, so that it has no reason to crash. Nothing else may enter this folder.
 
 mod adopting;
