@@ -59,6 +59,10 @@ pub struct Serve {
     #[arg(long, value_name = "D", default_value = "8s", value_parser = parse_duration)]
     shutdown_timeout: Duration,
 
+    /// End a master that has hung or been stopped for so long, and start another; `off`: never
+    #[arg(long, value_name = "D|off", default_value = "30s", value_parser = watchdog)]
+    watchdog: Watchdog,
+
     /// Longest request line
     #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = line_size)]
     max_line: usize,
@@ -101,6 +105,7 @@ impl Serve {
             log_format: self.log_format,
             log_level: self.log_level,
             shutdown_timeout: self.shutdown_timeout,
+            watchdog: self.watchdog.0,
             max_line: self.max_line,
             max_connections: self.max_connections,
         })
@@ -132,6 +137,23 @@ fn address(text: &str) -> Result<String, String> {
     match port.parse::<u16>() {
         Ok(_) if port.bytes().all(|byte| byte.is_ascii_digit()) => Ok(text.to_owned()),
         _ => Err(format!("{port:?} is not a port (0 to 65535); {expected}")),
+    }
+}
+
+/// None: `off`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Watchdog(Option<Duration>);
+
+/// Whatever is shorter may be a turn of a busy machine.
+const LEAST_WATCHDOG: Duration = Duration::from_secs(1);
+
+fn watchdog(text: &str) -> Result<Watchdog, String> {
+    if text == "off" {
+        return Ok(Watchdog(None));
+    }
+    match parse_duration(text)? {
+        short if short < LEAST_WATCHDOG => Err("expected `off`, or at least 1s".into()),
+        duration => Ok(Watchdog(Some(duration))),
     }
 }
 
@@ -206,6 +228,7 @@ mod tests {
         let options = options(&[]);
         assert_eq!(options.listen, ["127.0.0.1:31337"]);
         assert_eq!(options.shutdown_timeout, Duration::from_secs(8));
+        assert_eq!(options.watchdog, Some(Duration::from_secs(30)));
         assert_eq!((options.max_line, options.max_connections), (1 << 20, 10_000));
         assert_eq!((options.log_format, options.log_level), (LogFormat::Text, LogLevel::Info));
         assert_eq!(options.file, None);
@@ -233,5 +256,10 @@ mod tests {
         assert!(line_size("100").is_err() && line_size("2M").is_ok());
         assert!(connections("0").is_err() && connections("1").is_ok());
         assert!(Alone::try_parse_from(["serve", "--shutdown-timeout", "soon"]).is_err());
+        for text in ["30", "0s", "on"] {
+            assert!(Alone::try_parse_from(["serve", "--watchdog", text]).is_err(), "{text}");
+        }
+        assert_eq!(options(&["--watchdog", "off"]).watchdog, None);
+        assert_eq!(options(&["--watchdog", "2m"]).watchdog, Some(Duration::from_secs(120)));
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use super::{Keeper, KeeperError, LAST_WORDS, Master, PATIENCE, SIGKILL};
+use super::{CALM, Keeper, KeeperError, LAST_WORDS, Master, PATIENCE, SIGKILL};
 use crate::sys::clock::monotonic_ns;
 use crate::sys::eventfd::EventFd;
 use crate::sys::reap::{Exit, How};
@@ -40,6 +40,10 @@ impl Keeper<'_> {
         // Once more and not again and again: it may be what a master dies of.
         if std::mem::take(&mut self.reload_due) {
             self.tell(&ToMaster::Reload);
+        }
+        if let Some(order) = &self.last_order {
+            self.tell(order);
+            self.last_master = true;
         }
         Ok(())
     }
@@ -82,7 +86,7 @@ impl Keeper<'_> {
     pub(super) fn listen(&mut self) {
         let Some(master) = &mut self.master else { return };
         let mut batch = seqpacket::Batch::new(16, control::MAX);
-        let (mut stopping, mut first) = (false, false);
+        let (mut stopping, mut first, mut busy, mut calm) = (false, false, false, true);
         let (mut upgrade, mut replace, mut lost) = (None, None, None);
         while let Some(control) = &master.control {
             let received = match batch.receive(control.as_fd()) {
@@ -98,6 +102,11 @@ impl Keeper<'_> {
             for i in 0..received.messages {
                 let (bytes, extra) = batch.message(i);
                 let message = ToKeeper::decode(bytes);
+                if matches!(message, Some(ToKeeper::Busy)) {
+                    busy = true;
+                    continue;
+                }
+                calm = false;
                 if let Some(ToKeeper::Upgrade(_) | ToKeeper::Frozen | ToKeeper::Commit | ToKeeper::Abandon) = message {
                     upgrade = message.map(|step| (step, std::mem::take(&mut extra.fds)));
                     continue;
@@ -139,6 +148,13 @@ impl Keeper<'_> {
             if !received.more {
                 break;
             }
+        }
+        let now = monotonic_ns();
+        if busy {
+            self.watch(now);
+        }
+        if !calm {
+            self.calm_at = Some(now + CALM.as_nanos() as u64);
         }
         if let Some(pid) = lost {
             self.lost_foster(pid);
@@ -194,8 +210,11 @@ impl Keeper<'_> {
             How::Exited(code) => code as u8,
             How::Killed(_) | How::Dumped(_) => 1,
         };
-        if !self.served || self.stop_by.is_some() {
+        if !self.served {
             return Some(code.max(1));
+        }
+        if self.stop_by.is_some() {
+            return self.go_on_ending(&format!("the master (pid {}) has died ({:?})", master.pid, exit.how));
         }
         let lived = Duration::from_nanos(monotonic_ns() - master.started_at);
         self.short_lives = if lived < SHORT_LIFE { self.short_lives + 1 } else { 0 };

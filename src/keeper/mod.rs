@@ -1,7 +1,7 @@
 //! The keeper: parent and subreaper of everything, so that anything else may die.
 //!
 //! It holds descriptors for the master (the fd store), writes each exit into the shared table's ring before it
-//! reaps, and starts a new master when the master dies. It parses no request, reads no process file and has one
+//! reaps, and starts a new master when the master dies or stands still. It parses no request, reads no process file and has one
 //! thread; it fits on a few screens, so that it has no reason to crash. Nothing else may enter this folder.
 
 mod adopting;
@@ -11,6 +11,7 @@ mod reaper;
 mod replacing;
 mod store;
 mod successor;
+mod watchdog;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -22,6 +23,7 @@ use reaper::{Masters, Reaper};
 use replacing::{Candidate, Errand};
 use store::Store;
 use successor::Successor;
+use watchdog::Watchdog;
 
 use crate::settings::ServeOptions;
 use crate::sys::clock::monotonic_ns;
@@ -41,6 +43,7 @@ const SIGUSR1: i32 = 10;
 const SIGUSR2: i32 = 12;
 const SIGTERM: i32 = 15;
 const SIGCHLD: i32 = 17;
+const SIGCONT: i32 = 18;
 
 /// What a master that ends is given to do so.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -118,10 +121,15 @@ struct Keeper<'a> {
     reload_due: bool,
     /// A master that has let go of us but still lives is killed at this time, ns monotonic.
     end_master_at: Option<u64>,
+    watchdog: Watchdog,
     /// Memory is given back then.
     calm_at: Option<u64>,
     /// Shutting down; the master is killed at this time, ns monotonic.
     stop_by: Option<u64>,
+    /// What masters have been told to shut down with; another one is told it, too.
+    last_order: Option<ToMaster>,
+    /// A master has been started during the shutdown.
+    last_master: bool,
 }
 
 /// Runs a daemon in the foreground until it is told to stop. Returns the exit code.
@@ -185,7 +193,7 @@ impl<'a> Keeper<'a> {
         let table = Table::open(&options.dirs.table(), anew).map_err(system("opening the shared table"))?;
         table.set_keeper(std::process::id());
         process::set_name("preforkd-keeper");
-        Ok(Keeper {
+        let mut keeper = Keeper {
             options,
             table,
             signals,
@@ -203,9 +211,15 @@ impl<'a> Keeper<'a> {
             restart_at: None,
             reload_due: false,
             end_master_at: None,
+            watchdog: Watchdog::default(),
             calm_at: None,
             stop_by: None,
-        })
+            last_order: None,
+            last_master: false,
+        };
+        // A master that is there already may have rung a keeper that has gone.
+        keeper.watch(monotonic_ns());
+        Ok(keeper)
     }
 }
 
@@ -216,7 +230,7 @@ impl Keeper<'_> {
             let leave_by = self.leaving.as_ref().map(|(_, _, at)| *at);
             let answer_by = self.candidate.as_ref().map(|candidate| candidate.by);
             let masters = [self.restart_at, self.end_master_at, leave_by, answer_by];
-            let ours = [self.reaper.sweep_at, self.stop_by, self.calm_at];
+            let ours = [self.reaper.sweep_at, self.stop_by, self.calm_at, self.watchdog.look_at];
             let next = masters.into_iter().chain(ours).flatten().min();
             let timeout = next.map(|at| Duration::from_nanos(at.saturating_sub(now)));
             // What a master says; once it has closed its end, its own.
@@ -229,16 +243,17 @@ impl Keeper<'_> {
             if spoken && ending {
                 self.ended_master(&mut died)?;
             } else if spoken && self.master.is_some() {
-                self.calm_at = Some(now + CALM.as_nanos() as u64);
                 self.listen();
             }
             // Only now: what was said may have made one.
             let masters = self.masters();
             if signalled {
                 let (mut reload, mut reopen, mut upgrade, mut stop) = (false, false, false, false);
+                let mut masters_own = false;
                 for signal in self.signals.read()? {
                     match signal {
                         Delivered { signal: SIGCHLD, pid } => {
+                            masters_own |= masters[0] == Some(pid);
                             self.reaper.named(&self.table, pid, &masters, &mut died)?;
                         }
                         Delivered { signal: SIGHUP, .. } => reload = true,
@@ -248,6 +263,9 @@ impl Keeper<'_> {
                     }
                 }
                 self.wake_master()?;
+                if masters_own {
+                    self.see_whether_stopped(now)?;
+                }
                 if reload {
                     self.reload_due = true;
                     self.tell(&ToMaster::Reload);
@@ -268,6 +286,8 @@ impl Keeper<'_> {
             if self.reaper.sweep_at.is_some_and(|at| at <= now) && died.is_empty() && !starting {
                 self.reaper.sweep(&self.table, &masters, &mut died)?;
                 self.wake_master()?;
+                // Its signal may have been lost among others'.
+                self.see_whether_stopped(now)?;
             }
             for exit in died {
                 if self.successor_died(&exit) || self.candidate_done(&exit) {
@@ -287,6 +307,9 @@ impl Keeper<'_> {
                     let _ = master.handle.send(SIGKILL); // dead already is as good
                 }
             }
+            if self.watchdog.look_at.is_some_and(|at| at <= now) {
+                self.look(now)?;
+            }
             self.end_who_lingers(now);
             self.end_late_candidate(now);
             if self.calm_at.is_some_and(|at| at <= now) {
@@ -296,6 +319,9 @@ impl Keeper<'_> {
             if self.restart_at.is_some_and(|at| at <= now) {
                 self.restart_at = None;
                 if let Err(e) = self.start_master() {
+                    if self.stop_by.is_some() {
+                        return Ok(self.end_without_master(&e.to_string()));
+                    }
                     self.say(&format!("{e}; trying again in 5 s"));
                     self.restart_at = Some(now + PAUSE.1.as_nanos() as u64);
                 }

@@ -76,6 +76,8 @@ impl Keeper<'_> {
         self.short_lives = 0;
         // If the old one was killed right after its last word, that was about it.
         self.end_master_at = None;
+        // It may have been stopped while nobody minded.
+        self.watch(monotonic_ns());
         self.tell(&ToMaster::Go);
         if let Some(control) = &old.control {
             // It may have gone, which is what it is told to do.

@@ -68,6 +68,13 @@ impl Master {
         false
     }
 
+    /// A turn of the loop begins, or a part of one that may be long: each part has the watchdog's time for itself.
+    pub(super) fn turn_begins(&mut self) {
+        if self.beat.begin(&self.table) {
+            self.tell_keeper(&ToKeeper::Busy, None);
+        }
+    }
+
     pub(super) fn tell_keeper(&self, message: &ToKeeper, fd: Option<BorrowedFd<'_>>) {
         if !self.orphaned {
             keep(&self.keeper, message, fd, &self.log);

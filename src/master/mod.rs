@@ -62,10 +62,10 @@ use crate::pool::Pool;
 use crate::settings::ServeOptions;
 use crate::sys::clock::monotonic_ns;
 use crate::sys::eventfd::EventFd;
-use crate::sys::memory;
 use crate::sys::pipe::Scratch;
 use crate::sys::seqpacket::Batch;
-use crate::table::{ExitEntry, RingReader, Table};
+use crate::sys::{fault, memory};
+use crate::table::{Beat, ExitEntry, RingReader, Table};
 use crate::wire::info::Counts;
 use crate::wire::rpc::RpcError;
 use crate::workers::Event;
@@ -90,6 +90,7 @@ struct Master {
     timers: Timers,
     table: Table,
     ring: RingReader,
+    beat: Beat,
     runs: Runs,
     pools: Vec<Pool>,
     pool_names: HashMap<String, usize>,
@@ -188,6 +189,10 @@ impl Master {
         for index in 0..self.pools.len() {
             self.busy(index);
         }
+        // Before anything is started: it may be that we are to shut down.
+        if !self.keeper_says() {
+            return 1;
+        }
         loop {
             self.end_of_turn();
             if self.stopped() {
@@ -200,7 +205,11 @@ impl Master {
             let before = self.ring.arm(&self.table);
             let pending = before != self.table.ring_tail() || self.has_more();
             let timeout = if pending { Some(Duration::ZERO) } else { self.timers.next() };
-            if let Err(e) = self.poll.poll(&mut events, timeout)
+            self.beat.rest(&self.table);
+            let waited = self.poll.poll(&mut events, timeout);
+            self.turn_begins();
+            fault::point("turn-begun");
+            if let Err(e) = waited
                 && e.kind() != io::ErrorKind::Interrupted
             {
                 crit!(self.log, "waiting for events"; "error" => %e);

@@ -28,6 +28,7 @@ impl Master {
         for name in std::mem::take(&mut self.kept_until_flushed) {
             self.tell_keeper(&ToKeeper::Drop(name), None);
         }
+        self.ends_are_noted();
         if !self.journal_failed && self.journal.wants_compaction() && self.no_compaction_until <= monotonic_ns() {
             self.no_compaction_until = monotonic_ns() + COMPACTION_PAUSE.as_nanos() as u64;
             self.compact_journal();

@@ -323,8 +323,16 @@ impl Runs {
 
     /// Forgets a living run, as if it had never been there. Its slot is free, and has to be cleared in the table.
     pub fn vanish(&mut self, slot: u32) -> Option<Box<Live>> {
+        let live = self.vanish_reserved(slot)?;
+        self.free.push(slot);
+        Some(live)
+    }
+
+    /// The same, but its slot is not free before it is given back by [`Runs::unreserve`].
+    pub fn vanish_reserved(&mut self, slot: u32) -> Option<Box<Live>> {
         let live = self.take_live(slot)?;
-        self.forget(slot, live.seq, &live.id);
+        self.ids.remove(&live.id);
+        self.order.remove(&live.seq);
         Some(live)
     }
 

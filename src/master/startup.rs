@@ -28,7 +28,7 @@ use crate::sys::pipe::Scratch;
 use crate::sys::seqpacket::{self, Batch};
 use crate::sys::stage::Stage;
 use crate::sys::{fault, memfd, process, signals};
-use crate::table::{RingReader, Table};
+use crate::table::{Beat, RingReader, Table};
 use crate::wire::channel::MESSAGE_MAX;
 use crate::wire::control::{self, ToKeeper, ToMaster};
 
@@ -245,6 +245,10 @@ impl Master {
         let gate = Gate::new(options.token_file.as_deref())?;
         let table = Table::open(&options.dirs.table(), false).map_err(system("opening the shared table"))?;
         table.set_master(std::process::id());
+        let mut beat = Beat::new(std::process::id());
+        if beat.begin(&table) {
+            super::keeping::keep(&keeper, &ToKeeper::Busy, None, &log);
+        }
         let (journal, records) = Journal::open_from(&options.dirs.journal(), ahead)?;
         if let Some(torn) = journal.torn() {
             warn!(log, "the journal's end was damaged, and is kept aside"; "what" => ?torn);
@@ -298,6 +302,7 @@ impl Master {
             sources: Sources::default(),
             timers: super::timers::Timers::default(),
             ring: RingReader::new(&table),
+            beat,
             table,
             runs: Runs::new(count),
             pool_names: pools.iter().enumerate().map(|(i, p)| (p.definition.name.clone(), i)).collect(),
@@ -356,11 +361,13 @@ impl Master {
             calming: false,
         };
         master.watch().map_err(system("watching the sockets"))?;
+        master.turn_begins();
         master.recover(restart, records, others);
         if strangers {
             master.watch_strangers();
         }
         master.recover_trees();
+        master.turn_begins();
         for index in 0..master.pools.len() {
             let name = master.pools[index].definition.name.clone();
             master.open_outlets(index).map_err(system(&format!("opening the output of pool \"{name}\"")))?;

@@ -105,6 +105,8 @@ pub struct ServeOptions {
     pub log_level: LogLevel,
     /// Time from SIGTERM (or `shutdown`) to the end of the last process.
     pub shutdown_timeout: Duration,
+    /// A master that has stood still for this long is ended, and another one serves. None: never.
+    pub watchdog: Option<Duration>,
     /// Longest request line, in bytes.
     pub max_line: usize,
     /// Most connections at a time.

@@ -58,6 +58,30 @@ pub fn parent_and_owner(pid: u32) -> Option<(u32, u32)> {
     Some((parent, owner))
 }
 
+/// What a process that does not go on is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doing {
+    /// `S (sleeping)`, as proc_pid_status(5) has it.
+    pub state: String,
+    /// Who traces it.
+    pub tracer: Option<u32>,
+    /// The function of the kernel in which it waits; empty where it runs, or the kernel does not tell.
+    pub waits_in: String,
+}
+
+/// What `/proc` shows of it.
+pub fn doing(pid: u32) -> io::Result<Doing> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let value = |key| status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().trim();
+    // Not of every kernel, and not to everybody.
+    let waits_in = fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+    Ok(Doing {
+        state: value("State:").to_owned(),
+        tracer: value("TracerPid:").parse().ok().filter(|pid| *pid != 0),
+        waits_in: if waits_in == "0" { String::new() } else { waits_in },
+    })
+}
+
 /// Our effective user id.
 pub fn effective_uid() -> u32 {
     nix::unistd::geteuid().as_raw()

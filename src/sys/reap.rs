@@ -52,6 +52,11 @@ pub fn peek(pid: Option<u32>) -> io::Result<Option<Exit>> {
     Ok(Some(Exit { pid, inode, how, usage }))
 }
 
+/// Whether this child is stopped by a signal (SIGSTOP and alike). One that a debugger holds is not.
+pub fn stopped(pid: u32) -> io::Result<bool> {
+    Ok(waitid(Some(pid), libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT)?.is_some())
+}
+
 /// Reaps a child that [`peek`] has shown.
 pub fn reap(pid: u32) -> io::Result<()> {
     waitid(Some(pid), libc::WEXITED | libc::WNOHANG).map(drop)
@@ -114,6 +119,28 @@ mod tests {
             assert!(std::time::Instant::now() < deadline);
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
+    }
+
+    #[test]
+    fn a_child_is_stopped_until_it_goes_on() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let is = |wanted: bool| {
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+            while stopped(child.id()).unwrap() != wanted {
+                assert!(std::time::Instant::now() < deadline);
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        };
+        let handle = PidFd::open(child.id()).unwrap();
+        is(false);
+        handle.send(libc::SIGSTOP).unwrap();
+        is(true);
+        assert!(stopped(child.id()).unwrap(), "also when asked again");
+        handle.send(libc::SIGCONT).unwrap();
+        is(false);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!stopped(child.id()).unwrap());
     }
 
     #[test]

@@ -4,13 +4,14 @@
 //! (`preforkd table` does, also when no master answers). It outlives the master; a new one goes on from it.
 //!
 //! ```text
-//! words 0..512      header: magic, layout, pids, and the ring's counters
+//! words 0..512      header: magic, layout, pids, the ring's counters, and the master's beat (beat.rs)
 //! then              the exit ring: RING entries of 16 words, written by the keeper alone  (ring.rs)
 //! then              the slots: one run each, 72 words, written by the master alone        (slot.rs)
 //! ```
 //!
 //! Everything is a 64-bit word, little-endian as the machine is; nothing in here allocates but [`Reader`].
 
+mod beat;
 mod ring;
 mod slot;
 
@@ -20,6 +21,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use beat::{Beat, Seen};
 pub use ring::{ExitEntry, RingReader, RingWriter};
 pub use slot::{Claim, Record};
 
@@ -42,7 +44,7 @@ const HEADER_WORDS: usize = 512;
 const SLOTS_AT: usize = HEADER_WORDS + RING as usize * ring::ENTRY_WORDS;
 const WORDS: usize = SLOTS_AT + SLOTS as usize * slot::SLOT_WORDS;
 
-/// Places in the header. The ring's counters have a cache line each.
+/// Places in the header, in cache lines of their own where two write. What an older version does not know is 0 there.
 mod at {
     pub const MAGIC: usize = 0;
     pub const LAYOUT: usize = 1;
@@ -55,6 +57,8 @@ mod at {
     pub const RING_ARMED: usize = 88;
     pub const RING_STALLED: usize = 96;
     pub const RING_WAKES: usize = 104;
+    pub const BEAT: usize = 112;
+    pub const WATCHED: usize = 120;
 }
 
 /// The table, mapped for writing.
@@ -91,6 +95,8 @@ impl Table {
                 at::RING_ARMED,
                 at::RING_STALLED,
                 at::RING_WAKES,
+                at::BEAT,
+                at::WATCHED,
                 at::MASTER_PID,
             ] {
                 w[i].store(0, Ordering::Relaxed);

@@ -34,6 +34,8 @@ pub enum ToKeeper {
     Strangers,
     /// What was to be done because of [`ToMaster::Reload`] has been done, or cannot be.
     Reloaded,
+    /// A turn of the loop has begun, and nobody looks whether it ends: look.
+    Busy,
 }
 
 /// Keeper → master.
@@ -81,6 +83,7 @@ impl ToKeeper {
             ToKeeper::Abandon => message(b'A', ""),
             ToKeeper::Strangers => message(b'O', ""),
             ToKeeper::Reloaded => message(b'H', ""),
+            ToKeeper::Busy => message(b'B', ""),
             ToKeeper::Replace(path) => message(b'P', path),
             ToKeeper::CheckKeeper(path) => message(b'K', path),
         }
@@ -102,6 +105,7 @@ impl ToKeeper {
             b'A' => ToKeeper::Abandon,
             b'O' => ToKeeper::Strangers,
             b'H' => ToKeeper::Reloaded,
+            b'B' => ToKeeper::Busy,
             b'P' => ToKeeper::Replace(text(rest)?),
             b'K' => ToKeeper::CheckKeeper(text(rest)?),
             _ => return None,
@@ -190,6 +194,7 @@ mod tests {
             ToKeeper::Abandon,
             ToKeeper::Strangers,
             ToKeeper::Reloaded,
+            ToKeeper::Busy,
         ] {
             assert_eq!(ToKeeper::decode(&m.encode()), Some(m));
         }

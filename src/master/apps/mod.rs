@@ -77,8 +77,10 @@ pub(super) struct Apps {
     stops_busy: bool,
     /// Slots of a former master's successors that had not taken over: they are ended after the recovery.
     pub surplus: Vec<u32>,
-    /// Ends that a former master had seen, until the workers can be told.
-    pub ends: Vec<(u32, ExitEntry)>,
+    /// Ends that a former master had seen, until the workers can be told: (worker, how, slot).
+    pub ends: Vec<(u32, ExitEntry, u32)>,
+    /// Slots of processes whose ends are being noted: until the notes are in the journal the table has to tell of them.
+    pub ended: Vec<u32>,
     /// Channels of Node's of a former master's, until the workers are found: (slot, channel).
     pub former_channels: Vec<(u32, OwnedFd)>,
     /// Reloads that are under way.
@@ -185,6 +187,7 @@ impl Apps {
             stops: Vec::new(),
             stops_busy: false,
             surplus: Vec::new(),
+            ended: Vec::new(),
             ends: Vec::new(),
             former_channels: Vec::new(),
             rollouts: Vec::new(),

@@ -210,30 +210,47 @@ impl Master {
         Some(id)
     }
 
-    /// A worker's process that a former master had seen end, and had not lived to tell the worker.
+    /// A worker's process that a former master had seen end, and had perhaps not lived to tell the worker.
     pub(in super::super) fn take_worker_end(&mut self, row: &Record, restart: bool) {
-        self.runs.unreserve(row.slot);
-        self.table.clear(row.slot);
-        let Some(id) = row.id.parse().ok().filter(|_| restart) else { return };
+        match row.id.parse().ok().filter(|id| restart && self.ended_untold(*id, row)) {
+            Some(id) => {
+                let how = row.how.unwrap_or(How::Exited(255));
+                let exit =
+                    ExitEntry { seq: 0, pid: row.pid, inode: 0, how, usage: Rusage::default(), at: row.ended_at };
+                self.apps.ends.push((id, exit, row.slot));
+            }
+            None => {
+                self.runs.unreserve(row.slot);
+                self.table.clear(row.slot);
+            }
+        }
+    }
+
+    /// Whether that worker has not been told of this end. It is as before the end then.
+    fn ended_untold(&mut self, id: u32, row: &Record) -> bool {
         // Another one may have taken its place already.
-        let Some(worker) = self.apps.workers.get_mut(&id).filter(|worker| worker.slot.is_none()) else { return };
-        let Some(entry) = self.apps.entries.get(&*worker.app) else { return };
+        let Some(worker) = self.apps.workers.get_mut(&id).filter(|worker| worker.slot.is_none()) else { return false };
+        let Some(entry) = self.apps.entries.get(&*worker.app) else { return false };
+        // Notes have microseconds.
+        let told = |last: &LastExit<'_>| last.pid == row.pid && last.at.0 / 1000 == row.ended_at / 1000;
+        if worker.last_exit.as_deref().is_some_and(told) {
+            return false;
+        }
         let now = monotonic_ns();
         let note = worker.note.take().map_or_else(|| worker.life.save(now), |note| note.life);
         worker.life = Life::restore(&note, Some(row.started_mono.max(1)), &Policy::of(&entry.app), now);
         worker.shown = worker.life.state();
         worker.revive = false;
-        let how = row.how.unwrap_or(How::Exited(255));
-        let exit = ExitEntry { seq: 0, pid: row.pid, inode: 0, how, usage: Rusage::default(), at: row.ended_at };
-        self.apps.ends.push((id, exit));
+        true
     }
 
     /// Whatever is wanted, and is not up after a recovery, is started.
     pub(in super::super) fn revive(&mut self) {
-        for (id, exit) in std::mem::take(&mut self.apps.ends) {
+        for (id, exit, slot) in std::mem::take(&mut self.apps.ends) {
             if self.apps.workers.get(&id).is_some_and(|worker| worker.slot.is_none()) {
                 self.worker_ended(id, &exit);
             }
+            self.apps.ended.push(slot);
         }
         for slot in std::mem::take(&mut self.apps.surplus) {
             self.end_surplus(slot);

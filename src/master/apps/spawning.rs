@@ -15,6 +15,7 @@ use super::identity;
 use crate::processfile::{App, Program as What, Ready, entry_allowed};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::{monotonic_ns, wall_ns};
+use crate::sys::fault;
 use crate::sys::notify::NOTIFY_SOCKET;
 use crate::sys::reap::How;
 use crate::sys::spawn::{Limit, Program, spawn};
@@ -128,16 +129,24 @@ impl Master {
 
     /// The slot of a process that there will not be.
     fn drop_worker_slot(&mut self, id: u32, slot: u32) {
-        self.close_node_channel(slot);
-        self.runs.vanish(slot);
+        if self.leave_worker_slot(id, slot) {
+            self.runs.unreserve(slot);
+        }
         self.table.clear(slot);
-        let Some(worker) = self.apps.workers.get_mut(&id) else { return };
+    }
+
+    /// Nobody is in that slot any more, but its row stays. False: nobody was.
+    fn leave_worker_slot(&mut self, id: u32, slot: u32) -> bool {
+        self.close_node_channel(slot);
+        let left = self.runs.vanish_reserved(slot).is_some();
+        let Some(worker) = self.apps.workers.get_mut(&id) else { return left };
         if worker.slot == Some(slot) {
             (worker.slot, worker.process) = (None, None);
         }
         if let Some(successor) = worker.successor.as_mut().filter(|s| s.slot == Some(slot)) {
             successor.slot = None;
         }
+        left
     }
 
     fn exec_worker(&mut self, id: u32, app: &App) -> Result<(), String> {
@@ -349,12 +358,29 @@ impl Master {
     pub(in super::super) fn worker_exited(&mut self, slot: u32, id: u32, exit: &ExitEntry) {
         self.remove_pid_file(id, exit.pid);
         let (own, next) = self.role_of(id, slot);
-        self.drop_worker_slot(id, slot);
+        if !own {
+            self.drop_worker_slot(id, slot);
+        } else if self.leave_worker_slot(id, slot) {
+            self.apps.ended.push(slot);
+        }
         if next {
             return self.successor_failed(id, &format!("the new process ended before it was ready ({})", how(exit)));
         }
         if own {
             self.worker_ended(id, exit);
+        }
+        fault::point("worker-ended");
+    }
+
+    /// What is known of ends is in the journal now: the table need not tell of them any more.
+    pub(in super::super) fn ends_are_noted(&mut self) {
+        if self.apps.ended.is_empty() {
+            return;
+        }
+        fault::point("worker-noted");
+        for slot in std::mem::take(&mut self.apps.ended) {
+            self.table.clear(slot);
+            self.runs.unreserve(slot);
         }
     }
 
