@@ -166,9 +166,14 @@ const SAID_MAX: usize = 1 << 20;
 /// The pools of the process file, as they were when it was read last, in the keeper's store.
 pub(super) const DEFINITIONS: &str = "definitions";
 
-/// What is kept there.
-pub(super) fn definitions_file(pools: &[serde_json::Value]) -> io::Result<OwnedFd> {
-    memfd::sealed(DEFINITIONS, serde_json::json!({ "pools": pools }).to_string().as_bytes())
+/// What is kept there; the file's apps, too, until they are in the list on the disk.
+pub(super) fn definitions_file<'a>(
+    pools: impl IntoIterator<Item = &'a processfile::Pool>,
+    apps: &[processfile::App],
+) -> io::Result<OwnedFd> {
+    let pools: Vec<serde_json::Value> = pools.into_iter().map(processfile::Pool::to_json).collect();
+    let apps: Vec<serde_json::Value> = apps.iter().map(processfile::App::to_json).collect();
+    memfd::sealed(DEFINITIONS, serde_json::json!({ "pools": pools, "apps": apps }).to_string().as_bytes())
 }
 
 /// The pools of the process file: of the daemon's first master those that are in it now, else those that were in it when the
@@ -182,8 +187,8 @@ fn definitions(
     let stored = stored.map(|fd| memfd::read_whole(fd, DEFINITIONS_MAX)).transpose();
     if let Some(text) = stored.map_err(system("reading the pools of the former master"))? {
         let text = String::from_utf8_lossy(&text);
-        let (_, pools) = processfile::parse_apps(&text, std::path::Path::new("/"), &[])?;
-        return Ok((pools, Vec::new()));
+        let (apps, pools) = processfile::parse_apps(&text, std::path::Path::new("/"), &[])?;
+        return Ok((pools, apps));
     }
     let file = options.file.as_deref().map(|path| process_file(path, evaluated)).transpose()?;
     Ok(file.map(|file| (file.pools, file.apps)).unwrap_or_default())
@@ -277,8 +282,7 @@ impl Master {
         let in_javascript = evaluated.is_some();
         let (definitions, apps) = definitions(options, known, evaluated)?;
         if !restart {
-            let all: Vec<serde_json::Value> = definitions.iter().map(processfile::Pool::to_json).collect();
-            let file = definitions_file(&all).map_err(system("keeping the pools"))?;
+            let file = definitions_file(&definitions, &apps).map_err(system("keeping the pools"))?;
             super::keeping::keep(&keeper, &ToKeeper::Store(DEFINITIONS.into()), Some(file.as_fd()), &log);
             kept_definitions = Some(file);
         }
@@ -374,9 +378,9 @@ impl Master {
             master.keep_orders(index);
             master.load(index);
         }
-        if !restart {
-            master.define_apps(apps);
-        }
+        // After the first master only those that it had not put into the list on the disk before it died.
+        master.apps.unlisted = !apps.is_empty();
+        master.define_apps(apps);
         master.drop_former_logs();
         if successor {
             master.take_begun_lines();

@@ -89,6 +89,8 @@ pub(super) struct Apps {
     pub notify: Option<NotifySocket>,
     /// Something may lie in it.
     pub notify_due: bool,
+    /// The process file's apps are not in the list on the disk yet; the keeper has them.
+    pub unlisted: bool,
     /// Processes that have said so and are nobody's yet.
     pub early_ready: Vec<u32>,
     /// Whoever waits for an answer.
@@ -193,6 +195,7 @@ impl Apps {
             rollouts: Vec::new(),
             notify: None,
             notify_due: false,
+            unlisted: false,
             early_ready: Vec::new(),
             list,
             pending: Vec::new(),

@@ -89,11 +89,11 @@ impl Master {
     }
 
     /// What the process file has, for the masters that follow. Other pools are in the list.
-    fn store_definitions(&mut self) -> io::Result<()> {
+    pub(super) fn store_definitions(&mut self) -> io::Result<()> {
         let of_the_list: HashSet<&str> = self.apps.list.pools.iter().map(|pool| pool.name.as_str()).collect();
         let definitions = self.pools.iter().map(|pool| &pool.definition);
         let kept = definitions.filter(|pool| !of_the_list.contains(&*pool.name));
-        let file = definitions_file(&kept.map(processfile::Pool::to_json).collect::<Vec<_>>())?;
+        let file = definitions_file(kept, &[])?;
         self.tell_keeper(&ToKeeper::Store(DEFINITIONS.into()), Some(file.as_fd()));
         self.definitions = Some(file);
         Ok(())

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use slog::{error, info};
+use slog::{error, info, warn};
 
 use super::super::Master;
 use super::super::timers::Timer;
@@ -100,6 +100,13 @@ impl Master {
             }
             None if told => info!(self.log, "the list of apps can be written again"; "file" => %file.display()),
             None => {}
+        }
+        if self.apps.list.failure().is_none()
+            && std::mem::take(&mut self.apps.unlisted)
+            && let Err(e) = self.store_definitions()
+        {
+            // They are then defined once more, which changes nothing.
+            warn!(self.log, "keeping the pools of the process file"; "error" => %e);
         }
         self.settle(None);
         self.tell_reread();

@@ -176,3 +176,25 @@ fn fault_01_captured_output_is_whole_whenever_masters_are_killed() {
     };
     eventually("the keeper has let go of what was captured", || (kept() == 0).then_some(()));
 }
+
+#[test]
+fn fault_02_a_first_master_that_dies_before_its_list_is_written_leaves_its_apps_to_the_next() {
+    let setup = Setup::empty()
+        .file("a.sh", "echo started >> starts; sleep 60 & wait\n")
+        .worker(json!({"name": "a", "script": "a.sh", "interpreter": "bash"}));
+    let faults = setup.path().join("faults");
+    std::fs::create_dir(&faults).unwrap();
+    std::fs::write(faults.join("new-ready"), "9").unwrap();
+    let daemon = setup.wrapped(&["env", &format!("PREFORKD_FAULTS={}", faults.display())]).start();
+    assert!(!faults.join("new-ready").exists());
+    let mut client = answering(&daemon);
+    let worker = eventually("it is up", || Some(client.worker("a", 0)).filter(|w| w["state"] == "running"));
+    // Once it is in the list, that is where the next one has it from: a deleted one does not come again.
+    client.ok("apps.delete", json!({"target": "a"}));
+    std::thread::sleep(Duration::from_millis(1050));
+    let master = daemon.master();
+    super::masters::kill(&daemon, master);
+    let list = daemon.client().ok("apps.list", json!({}));
+    assert!(list.to_string().contains("\"workers\":[]"), "{worker} {list}");
+    assert_eq!(std::fs::read_to_string(daemon.path().join("starts")).unwrap(), "started\n");
+}
