@@ -62,13 +62,23 @@ impl NotifySocket {
         Ok(NotifySocket(fd))
     }
 
-    /// The next message: its sender's pid (0: not known) and its text. None: there is none.
-    pub fn receive(&self) -> io::Result<Option<(u32, String)>> {
+    /// The next message: its sender's pid (0: not known) and its text. It stays there until [`NotifySocket::skip`], for another
+    /// reader should this one be killed. None: there is none.
+    pub fn peek(&self) -> io::Result<Option<(u32, String)>> {
+        self.take(MsgFlags::MSG_PEEK)
+    }
+
+    /// The next message has been dealt with.
+    pub fn skip(&self) -> io::Result<()> {
+        self.take(MsgFlags::empty()).map(drop)
+    }
+
+    fn take(&self, flags: MsgFlags) -> io::Result<Option<(u32, String)>> {
         let mut buffer = [0; MOST];
         // Descriptors that somebody sends along are not made room for, so that the kernel closes them.
         let mut control = nix::cmsg_space!(UnixCredentials);
         let mut slices = [IoSliceMut::new(&mut buffer)];
-        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
         let message = match recvmsg::<()>(self.0.as_raw_fd(), &mut slices, Some(&mut control), flags) {
             Ok(message) => message,
             Err(Errno::EAGAIN) => return Ok(None),
@@ -113,11 +123,14 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let path = tmp.path().join("notify");
         let socket = NotifySocket::bind(&path).unwrap();
-        assert_eq!(socket.receive().unwrap(), None);
+        assert_eq!(socket.peek().unwrap(), None);
         let sender = UnixDatagram::unbound().unwrap();
         sender.send_to(b"READY=1\nSTATUS=up", &path).unwrap();
-        assert_eq!(socket.receive().unwrap(), Some((std::process::id(), "READY=1\nSTATUS=up".to_owned())));
-        assert_eq!(socket.receive().unwrap(), None);
+        for _ in 0..2 {
+            assert_eq!(socket.peek().unwrap(), Some((std::process::id(), "READY=1\nSTATUS=up".to_owned())));
+        }
+        socket.skip().unwrap();
+        assert_eq!(socket.peek().unwrap(), None);
         assert_eq!(socket.address().unwrap(), path);
     }
 
@@ -127,8 +140,8 @@ mod tests {
         let address = one.address().unwrap();
         assert!(address.as_bytes().starts_with(b"@") && address != other.address().unwrap());
         notify(&address, "READY=1").unwrap();
-        assert_eq!(one.receive().unwrap(), Some((std::process::id(), "READY=1".to_owned())));
-        assert_eq!(other.receive().unwrap(), None);
+        assert_eq!(one.peek().unwrap(), Some((std::process::id(), "READY=1".to_owned())));
+        assert_eq!(other.peek().unwrap(), None);
         // A new master has nothing but the descriptor.
         assert_eq!(NotifySocket::adopt(one.0).unwrap().address().unwrap(), address);
     }

@@ -164,17 +164,22 @@ impl Master {
                 self.apps.early_ready.push(pid);
             }
         }
-        let Some(socket) = self.apps.notify.as_ref().filter(|_| self.apps.notify_due) else { return };
-        let (ready, more) = speakers(socket, MESSAGES_A_TURN).unwrap_or_else(|e| {
-            warn!(self.log, "reading what workers say"; "error" => %e);
-            (Vec::new(), false)
-        });
-        self.apps.notify_due = more;
-        for pid in ready {
+        if !self.apps.notify_due {
+            return;
+        }
+        let Some(socket) = self.apps.notify.take() else { return };
+        let more = speakers(&socket, MESSAGES_A_TURN, |pid| {
             if !self.says_ready(pid) && self.apps.early_ready.len() < MOST_EARLY {
                 self.apps.early_ready.push(pid);
             }
-        }
+            // Said once, so on record before it is gone.
+            self.flush_journal();
+        });
+        self.apps.notify = Some(socket);
+        self.apps.notify_due = more.unwrap_or_else(|e| {
+            warn!(self.log, "reading what workers say"; "error" => %e);
+            false
+        });
     }
 
     /// False: it is no process of a worker's, or not known to be one yet.
@@ -229,16 +234,16 @@ impl Probe {
     }
 }
 
-/// Who says that it is ready, of so many messages at most; and whether there may be more of them.
-fn speakers(socket: &NotifySocket, most: usize) -> io::Result<(Vec<u32>, bool)> {
-    let mut ready = Vec::new();
+/// Gives who says that it is ready, of so many messages at most. Returns whether there may be more of them.
+fn speakers(socket: &NotifySocket, most: usize, mut ready: impl FnMut(u32)) -> io::Result<bool> {
     for _ in 0..most {
-        let Some((pid, text)) = socket.receive()? else { return Ok((ready, false)) };
+        let Some((pid, text)) = socket.peek()? else { return Ok(false) };
         if text.lines().any(|line| line == "READY=1") {
-            ready.push(pid);
+            ready(pid);
         }
+        socket.skip()?;
     }
-    Ok((ready, true))
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -254,8 +259,11 @@ mod tests {
             notify(&address, state).unwrap();
         }
         let me = std::process::id();
-        assert_eq!(speakers(&socket, 3).unwrap(), (vec![me; 2], true));
-        assert_eq!(speakers(&socket, 3).unwrap(), (vec![me; 2], false));
-        assert_eq!(speakers(&socket, 3).unwrap(), (vec![], false));
+        for more in [true, false] {
+            let mut heard = Vec::new();
+            assert_eq!(speakers(&socket, 3, |pid| heard.push(pid)).unwrap(), more);
+            assert_eq!(heard, [me; 2]);
+        }
+        assert!(!speakers(&socket, 3, |pid| panic!("{pid}")).unwrap());
     }
 }
