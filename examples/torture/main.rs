@@ -80,7 +80,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// True: no fault was found. An error: it could not begin.
+/// True: no fault was found. An error: it could not begin, or could not remove what is its own.
 fn torture(options: &Options, seed: u64) -> Result<bool, String> {
     let beside = std::env::current_exe().map_err(|e| format!("finding our own program: {e}"))?;
     let built = beside.parent().and_then(|p| p.parent()).map(|p| p.join("preforkd")).unwrap_or_default();
@@ -97,6 +97,8 @@ fn torture(options: &Options, seed: u64) -> Result<bool, String> {
     tell(&world, &sizes);
     let Some(fault) = world.found() else {
         println!("torture: seed {seed}: no fault");
+        daemon::unmount(&world.house)?;
+        root.close().map_err(|e| format!("removing our folder: {e}"))?;
         return Ok(true);
     };
     println!("\nthe last steps:");
