@@ -161,9 +161,9 @@ fn storm(world: &World, round: u32) -> BTreeMap<String, Option<Wanted>> {
             std::thread::sleep(Duration::from_millis(20));
         }
         world.calm.store(true, Ordering::Relaxed);
-        // A panic would have ended the program.
+        // A panic would have ended the program. What the last harm may have undone is known only afterwards.
         drop(harm.join());
-        operators.into_iter().filter_map(|o| o.join().ok()).flatten().collect()
+        operators.into_iter().filter_map(|o| o.join().ok()).flat_map(|changes| changes.wanted(world)).collect()
     })
 }
 
