@@ -86,6 +86,7 @@ fn runs(world: &World, link: &mut Link) -> Result<(), String> {
         }
         ledger.runs.iter().map(|(id, r)| (id.clone(), r.freed, r.last.is_none() && (r.refused || r.vanished))).collect()
     };
+    let mut staying: Vec<String> = Vec::new();
     for (id, freed, refused) in &all {
         if !freed {
             match link.insist("status", &json!({"id": id}))? {
@@ -97,9 +98,10 @@ fn runs(world: &World, link: &mut Link) -> Result<(), String> {
             }
         }
         let verdict = world.ledger().judge(id, starts.get(id.as_str()).copied().unwrap_or_default())?;
-        let kept = !freed && !refused && id.ends_with("7-0");
-        if kept {
+        let seen = world.ledger().runs.get_mut(id).is_none_or(|run| std::mem::replace(&mut run.seen, true));
+        if !freed && !refused && !seen && id.ends_with("7-0") {
             world.count("checked again later");
+            staying.push(id.clone());
             continue;
         }
         world.count(format!("end: {verdict}"));
@@ -108,7 +110,7 @@ fn runs(world: &World, link: &mut Link) -> Result<(), String> {
         }
     }
     let mut ledger = world.ledger();
-    ledger.runs.retain(|id, r| !r.freed && r.last.is_some() && id.ends_with("7-0"));
+    ledger.runs.retain(|id, _| staying.contains(id));
     // Those that stay have started once already.
     let left: String =
         ledger.runs.keys().filter(|id| starts.contains_key(id.as_str())).map(|id| format!("{id}\n")).collect();
@@ -204,7 +206,27 @@ fn sizes(world: &World, least: Option<Sizes>) -> Result<Sizes, String> {
     // One app comes and goes all the time, and its pipes with it.
     let fds = (0..3).all(|i| now.fds[i] <= least.fds[i] + 3);
     let memory = (0..2).all(|i| now.memory[i] <= least.memory[i] + GROWTH[i]);
-    if fds && memory { Ok(now) } else { Err(format!("sizes have grown: {now:?}, at a calm point before {least:?}")) }
+    if fds && memory {
+        return Ok(now);
+    }
+    let [keeper, master] = both.map(descriptors);
+    let unknown: Vec<String> = keeper
+        .iter()
+        .filter(|open| !master.contains(open))
+        .map(|open| {
+            let holders = all.iter().filter(|(process, _)| descriptors(process.pid).contains(open));
+            format!("{open} {:?}", holders.map(|(process, _)| process.describe()).collect::<Vec<_>>())
+        })
+        .collect();
+    Err(format!(
+        "sizes have grown: {now:?}, at a calm point before {least:?}; with the keeper, and not with the master: {unknown:?}"
+    ))
+}
+
+/// What a process has open.
+fn descriptors(pid: u32) -> Vec<String> {
+    let target = |fd: &u32| std::fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok();
+    processes::fds(pid).iter().filter_map(|fd| Some(target(fd)?.display().to_string())).collect()
 }
 
 /// After the daemon's end.

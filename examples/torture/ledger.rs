@@ -41,6 +41,8 @@ pub struct Record {
     /// The daemon has refused it, every time.
     pub refused: bool,
     pub freed: bool,
+    /// At a calm point.
+    pub seen: bool,
     /// It was queued, and is not there any more: see [`Ledger::memory_lost`].
     pub vanished: bool,
 }
@@ -73,6 +75,7 @@ impl Ledger {
             told_at: None,
             refused: false,
             freed: false,
+            seen: false,
             vanished: false,
         };
         self.runs.insert(id.to_owned(), record);

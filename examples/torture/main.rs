@@ -135,7 +135,10 @@ fn rounds(world: &World, child: &mut Child, options: &Options) -> Vec<Sizes> {
             break;
         }
         match checks::calm(world, &wanted, Sizes::least(&sizes)) {
-            Ok(now) => sizes.push(now),
+            Ok(now) => {
+                world.say(&format!("calm point {round}: {now:?}"));
+                sizes.push(now);
+            }
             Err(why) => world.fault(&format!("calm point {round}"), &why),
         }
         world.count("calm points");
