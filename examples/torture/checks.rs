@@ -197,14 +197,14 @@ fn sizes(world: &World, least: Option<Sizes>) -> Result<Sizes, String> {
     let all = everybody(world);
     let of = |wanted: Kind| all.iter().filter(move |(_, kind)| *kind == Some(wanted)).map(|(process, _)| process.pid);
     let both = [world.keeper(), of(Kind::Master).next().ok_or("there is no master")?];
-    let fds = both.map(|pid| processes::fds(pid).len());
+    let fds = [processes::fds(both[0]).len().saturating_sub(inherited(both[0])), processes::fds(both[1]).len()];
     let now = Sizes {
         fds: [fds[0], fds[1], of(Kind::Zygote).map(|pid| processes::fds(pid).len()).sum()],
         memory: both.map(|pid| processes::status_number(pid, "RssAnon").unwrap_or_default()),
     };
     let Some(least) = least else { return Ok(now) };
-    // One app comes and goes all the time, and its pipes with it.
-    let fds = (0..3).all(|i| now.fds[i] <= least.fds[i] + 3);
+    // One app comes and goes all the time, and both workers of the pool may be of former zygotes, whose channels are kept for them.
+    let fds = (0..3).all(|i| now.fds[i] <= least.fds[i] + 4);
     let memory = (0..2).all(|i| now.memory[i] <= least.memory[i] + GROWTH[i]);
     if fds && memory {
         return Ok(now);
@@ -227,6 +227,14 @@ fn sizes(world: &World, least: Option<Sizes>) -> Result<Sizes, String> {
 fn descriptors(pid: u32) -> Vec<String> {
     let target = |fd: &u32| std::fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok();
     processes::fds(pid).iter().filter_map(|fd| Some(target(fd)?.display().to_string())).collect()
+}
+
+/// How many descriptors a keeper has only because we had them from whoever started us. One that was replaced in place has none.
+fn inherited(keeper: u32) -> usize {
+    let target = |pid: u32, fd: u32| std::fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok();
+    let ours = |fd: u32| target(std::process::id(), fd);
+    let same = |fd: &&u32| **fd > 2 && target(keeper, **fd).is_some_and(|target| ours(**fd) == Some(target));
+    processes::fds(keeper).iter().filter(same).count()
 }
 
 /// After the daemon's end.
