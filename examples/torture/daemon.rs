@@ -78,6 +78,15 @@ fn small_disk(dir: &Path) -> Result<(), String> {
     mount(&["-t", "tmpfs", "-o", DISK, "tmpfs"])
 }
 
+/// Takes the disk away again, which would keep the folder that it is in from being removed.
+pub fn unmount(house: &House) -> Result<(), String> {
+    if !house.small_disk {
+        return Ok(());
+    }
+    let output = Command::new("umount").arg(&house.dir).output().map_err(|e| format!("umount: {e}"))?;
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()) }
+}
+
 fn process_file(house: &House, me: &Path) -> Result<Value, String> {
     let common = json!({"max_running": 24, "preload_timeout": "10s", "kill_timeout": "2s", "limits": {"core": 0}});
     let pool = |keys: Value| merged(&common, &keys);

@@ -93,10 +93,7 @@ impl Driver<'_> {
             self.world.note(&self.chance, step, "the process file is to be read again");
             self.world.count("SIGHUP");
             self.world.happened(Incident::Reread);
-            // Only now: operators look at what has happened when it is over.
-            if !self.world.over() {
-                processes::send(self.world.keeper(), Signal::SIGHUP);
-            }
+            processes::send(self.world.keeper(), Signal::SIGHUP);
         }
         let Some(kind) = what else { return self.fill(step, ms) };
         if kind == Kind::Keeper {

@@ -9,6 +9,9 @@ use crate::job::{Plan, Then};
 
 const SIGTERM: i64 = 15;
 const SIGKILL: i64 = 9;
+/// Until what was in memory only is on a disk that has room again: a master may be stopped meanwhile, for 1.5 s at most, and a busy
+/// machine gives it its turn late.
+const WRITTEN: Duration = Duration::from_secs(3);
 
 /// Something that was done to the daemon, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub struct Record {
     /// The daemon has refused it, every time.
     pub refused: bool,
     pub freed: bool,
+    /// At a calm point.
+    pub seen: bool,
     /// It was queued, and is not there any more: see [`Ledger::memory_lost`].
     pub vanished: bool,
 }
@@ -70,6 +75,7 @@ impl Ledger {
             told_at: None,
             refused: false,
             freed: false,
+            seen: false,
             vanished: false,
         };
         self.runs.insert(id.to_owned(), record);
@@ -88,7 +94,6 @@ impl Ledger {
     /// Whether a master was killed after `from` while the disk was full: what it was told meanwhile it had in memory only, which is
     /// what it says in its log. Results, errors, output and queued requests may be lost, and nothing else.
     pub fn memory_lost(&self, from: Instant) -> bool {
-        let slack = Duration::from_secs(1);
         let mut full: Option<(Instant, Option<Instant>)> = None;
         self.incidents.iter().any(|(at, what)| {
             match what {
@@ -96,7 +101,7 @@ impl Ledger {
                 Incident::DiskFree => full = full.map(|(since, _)| (since, Some(*at))),
                 Incident::MasterKilled => {
                     return *at >= from
-                        && full.is_some_and(|(_, until)| until.is_none_or(|until| *at <= until + slack));
+                        && full.is_some_and(|(_, until)| until.is_none_or(|until| *at <= until + WRITTEN));
                 }
                 _ => {}
             }
@@ -108,7 +113,7 @@ impl Ledger {
     /// could not be written, and the master was killed before it could.
     pub fn change_lost(&self, asked: Instant, answered: Instant) -> bool {
         // It is tried again after a second.
-        let slack = Duration::from_secs(2);
+        let slack = Duration::from_secs(1) + WRITTEN;
         let full = self.incidents.iter().enumerate().filter(|(_, (_, what))| *what == Incident::DiskFull);
         full.into_iter().any(|(n, (since, _))| {
             let later = &self.incidents[n..];

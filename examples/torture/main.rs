@@ -80,7 +80,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// True: no fault was found. An error: it could not begin.
+/// True: no fault was found. An error: it could not begin, or could not remove what is its own.
 fn torture(options: &Options, seed: u64) -> Result<bool, String> {
     let beside = std::env::current_exe().map_err(|e| format!("finding our own program: {e}"))?;
     let built = beside.parent().and_then(|p| p.parent()).map(|p| p.join("preforkd")).unwrap_or_default();
@@ -97,6 +97,8 @@ fn torture(options: &Options, seed: u64) -> Result<bool, String> {
     tell(&world, &sizes);
     let Some(fault) = world.found() else {
         println!("torture: seed {seed}: no fault");
+        daemon::unmount(&world.house)?;
+        root.close().map_err(|e| format!("removing our folder: {e}"))?;
         return Ok(true);
     };
     println!("\nthe last steps:");
@@ -133,7 +135,10 @@ fn rounds(world: &World, child: &mut Child, options: &Options) -> Vec<Sizes> {
             break;
         }
         match checks::calm(world, &wanted, Sizes::least(&sizes)) {
-            Ok(now) => sizes.push(now),
+            Ok(now) => {
+                world.say(&format!("calm point {round}: {now:?}"));
+                sizes.push(now);
+            }
             Err(why) => world.fault(&format!("calm point {round}"), &why),
         }
         world.count("calm points");
@@ -159,9 +164,9 @@ fn storm(world: &World, round: u32) -> BTreeMap<String, Option<Wanted>> {
             std::thread::sleep(Duration::from_millis(20));
         }
         world.calm.store(true, Ordering::Relaxed);
-        // A panic would have ended the program.
+        // A panic would have ended the program. What the last harm may have undone is known only afterwards.
         drop(harm.join());
-        operators.into_iter().filter_map(|o| o.join().ok()).flatten().collect()
+        operators.into_iter().filter_map(|o| o.join().ok()).flat_map(|changes| changes.wanted(world)).collect()
     })
 }
 

@@ -16,38 +16,49 @@ pub struct Wanted {
     pub instances: u64,
 }
 
-/// Changes these apps, which no other operator touches. What they are to be is told at the end.
-pub fn act(world: &World, name: String, apps: &[(&str, u64)]) -> BTreeMap<String, Option<Wanted>> {
+/// What became of the apps of one operator.
+pub struct Changes {
+    wanted: BTreeMap<String, Option<Wanted>>,
+    /// When it was last asked and answered of each app how many there are to be, or whether it is to be up.
+    changed: BTreeMap<(String, bool), (Instant, Instant)>,
+}
+
+impl Changes {
+    /// What the apps are to be, now that nobody does any harm.
+    pub fn wanted(self, world: &World) -> BTreeMap<String, Option<Wanted>> {
+        let ledger = world.ledger();
+        // What was changed while the disk was full was in the memory of a master that was killed: the list is an older one.
+        let lost = |app: &str| {
+            let of_app = self.changed.iter().filter(|((name, _), _)| name == app);
+            of_app.into_iter().any(|((_, scaled), (asked, answered))| {
+                ledger.change_lost(*asked, *answered) || (*scaled && ledger.reread_since(*asked))
+            })
+        };
+        self.wanted.iter().map(|(app, wanted)| (app.clone(), wanted.filter(|_| !lost(app)))).collect()
+    }
+}
+
+/// Changes these apps, which no other operator touches.
+pub fn act(world: &World, name: String, apps: &[(&str, u64)]) -> Changes {
     let up = |&(app, instances): &(&str, u64)| (app.to_owned(), Some(Wanted { up: true, instances }));
     let mut operator = Operator {
         world,
         chance: world.chance(name.clone()),
         link: world.link(),
-        wanted: apps.iter().map(up).collect(),
-        changed: BTreeMap::new(),
+        changes: Changes { wanted: apps.iter().map(up).collect(), changed: BTreeMap::new() },
     };
     if let Err(why) = operator.storm(apps) {
         world.fault(&name, &why);
     }
     world.add("connections cut", operator.link.cuts);
-    // What was changed while the disk was full was in the memory of a master that was killed: the list is an older one.
-    let lost = |app: &str| {
-        let of_app = operator.changed.iter().filter(|((name, _), _)| name == app);
-        of_app.into_iter().any(|((_, scaled), (asked, answered))| {
-            let ledger = world.ledger();
-            ledger.change_lost(*asked, *answered) || (*scaled && ledger.reread_since(*asked))
-        })
-    };
-    operator.wanted.iter().map(|(app, wanted)| (app.clone(), wanted.filter(|_| !lost(app)))).collect()
+    operator.changes
 }
 
 struct Operator<'a> {
     world: &'a World,
     chance: Chance,
     link: Link,
-    wanted: BTreeMap<String, Option<Wanted>>,
-    /// When it was last asked and answered of each app how many there are to be, or whether it is to be up.
-    changed: BTreeMap<(String, bool), (Instant, Instant)>,
+    changes: Changes,
 }
 
 impl Operator<'_> {
@@ -83,12 +94,12 @@ impl Operator<'_> {
             "pool" => ("reload".to_owned(), json!({"name": pool})),
             other => (format!("apps.{other}"), target),
         };
-        let was = self.wanted.get(app).copied().flatten();
+        let was = self.changes.wanted.get(app).copied().flatten();
         let cuts = self.link.cuts;
         let asked = Instant::now();
         let answer = self.link.insist(&method, &params)?;
         if matches!(kind, "start" | "stop" | "restart" | "reload" | "scale") {
-            self.changed.insert((app.to_owned(), kind == "scale"), (asked, Instant::now()));
+            self.changes.changed.insert((app.to_owned(), kind == "scale"), (asked, Instant::now()));
         }
         let cuts = self.link.cuts - cuts;
         self.world.note(&self.chance, step, &format!("{kind} {app}, cut {cuts} times: {}", brief(&answer)));
@@ -104,7 +115,7 @@ impl Operator<'_> {
                     "scale" => Some(Wanted { instances: to, ..was }),
                     _ => Some(was),
                 });
-                self.wanted.insert(app.to_owned(), wanted);
+                self.changes.wanted.insert(app.to_owned(), wanted);
                 self.agrees(kind, &answer)
             }
             Answer::Refused { kind: refusal, message } => {
@@ -113,7 +124,7 @@ impl Operator<'_> {
                     return Err(format!("{method} {params} was refused: {refusal}: {message}"));
                 }
                 if kind == "reload" {
-                    self.wanted.insert(app.to_owned(), None);
+                    self.changes.wanted.insert(app.to_owned(), None);
                 }
                 Ok(())
             }

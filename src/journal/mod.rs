@@ -19,10 +19,12 @@ mod record;
 mod replay;
 #[cfg(test)]
 mod tests;
+mod torn;
 
 pub use ahead::Ahead;
 pub use record::{Record, RecordRef};
-pub use replay::{JournalError, Torn};
+pub use replay::JournalError;
+pub use torn::Torn;
 
 use frame::Chain;
 use replay::beside;
@@ -53,7 +55,8 @@ pub struct Journal {
 impl Journal {
     /// Opens the journal at `path`, or makes it (0600, never through a link), and reads its records
     /// in order. What is not a record is cut off at the end, kept beside the journal as
-    /// `journal.torn-N`, and told by [`Journal::torn`].
+    /// `journal.torn-N`, and told by [`Journal::torn`]. Where it cannot be kept, as on a full disk, that is tried
+    /// again by each [`Journal::flush`], which fails until then.
     pub fn open(path: &Path) -> Result<(Journal, Vec<Record>), JournalError> {
         Journal::open_from(path, None)
     }
@@ -70,7 +73,7 @@ impl Journal {
         Ok((journal, records.into_iter().map(|(record, _)| record).collect()))
     }
 
-    /// What was found damaged and cut off when the journal was opened.
+    /// What was found damaged when the journal was opened.
     pub fn torn(&self) -> Option<&Torn> {
         self.torn.as_ref()
     }
@@ -90,6 +93,7 @@ impl Journal {
         if self.buffer.is_empty() {
             return Ok(());
         }
+        self.cut_off()?;
         if let Err(error) = self.file.write_all_at(&self.buffer, self.size) {
             // Should this fail too, what is left behind is the beginning of what the next flush
             // writes to the same place, or a tail that the next open cuts off.
@@ -100,6 +104,11 @@ impl Journal {
         self.buffer.clear();
         self.buffer.shrink_to(KEPT);
         Ok(())
+    }
+
+    /// What is damaged and still there would be lost under the next record.
+    fn cut_off(&mut self) -> io::Result<()> {
+        self.torn.as_mut().map_or(Ok(()), |torn| torn.cut_off(&self.file))
     }
 
     /// Waits until everything flushed is on the disk (fdatasync(2)): where durability was promised.
@@ -134,6 +143,7 @@ impl Journal {
     /// After an error the journal goes on with the file that has the name; records that were not
     /// flushed are then still in memory, unless the new file had taken the name already.
     pub fn compact(&mut self, records: impl Iterator<Item = Record>) -> io::Result<()> {
+        self.cut_off()?;
         let new = beside(&self.path, ".new");
         let folder = File::open(self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
         let written = write_new(&new, records).and_then(|written| fs::rename(&new, &self.path).map(|()| written));

@@ -1,14 +1,14 @@
 //! Opening a journal: its head checked, its records read, a tail that is no record kept aside.
 
-use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::fs::File;
+use std::io::{self, BufReader, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::ahead::Ahead;
 use super::frame::{self, Chain, HEAD, Head, Next};
 use super::record::Record;
+use super::torn::Torn;
 use crate::sys::files::private_file;
 
 /// Why a journal cannot be opened. Nothing in the file has been changed then.
@@ -39,29 +39,6 @@ pub enum JournalError {
         /// Its version.
         found: u32,
     },
-}
-
-/// What was not a record at the end of a journal, and was cut off.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Torn {
-    /// The journal.
-    pub path: PathBuf,
-    /// Where its last good record ends, in bytes.
-    pub at: u64,
-    /// How many bytes were cut off there.
-    pub bytes: u64,
-    /// The file that has them now.
-    pub kept: PathBuf,
-    /// What is wrong with the first of them.
-    pub why: &'static str,
-}
-
-impl fmt::Display for Torn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (path, kept) = (self.path.display(), self.kept.display());
-        let Torn { at, bytes, why, .. } = self;
-        write!(f, "{path}: {why} at byte {at}; the last {bytes} bytes were cut off and are kept in {kept}")
-    }
 }
 
 /// What a file had.
@@ -101,14 +78,12 @@ pub(super) fn open(path: &Path, ahead: Option<Ahead>) -> Result<Replayed, Journa
     }
     let length = length.max(HEAD as u64);
     let Found { records, size, chain, why } = rest(&file, length, ahead).map_err(cannot("read"))?;
-    let torn = match why {
-        None => None,
-        Some(why) => {
-            let kept = keep_aside(path, &file, size).map_err(cannot("keep aside the damaged end of"))?;
-            file.set_len(size).map_err(cannot("cut the damaged end off"))?;
-            Some(Torn { path: path.to_owned(), at: size, bytes: length - size, kept, why })
-        }
-    };
+    let torn = why.map(|why| {
+        let mut torn = Torn { path: path.to_owned(), at: size, bytes: length - size, kept: Err(String::new()), why };
+        // A disk without room is no reason not to serve: it is told why, and tried again before anything is written.
+        let _ = torn.cut_off(&file);
+        torn
+    });
     Ok(Replayed { file, size, chain, records, torn })
 }
 
@@ -159,31 +134,6 @@ pub(super) fn records(file: &File, length: u64, mut found: Found) -> io::Result<
             }
         }
     }
-}
-
-/// Copies a journal from `start` on to a new file `journal.torn-N`, and on to the disk: it is cut
-/// off the journal afterwards.
-fn keep_aside(path: &Path, file: &File, start: u64) -> io::Result<PathBuf> {
-    for number in 1u64.. {
-        let kept = beside(path, &format!(".torn-{number}"));
-        let mut copy = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&kept) {
-            Ok(copy) => copy,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-            Err(error) => return Err(error),
-        };
-        let mut from = file;
-        from.seek(SeekFrom::Start(start))?;
-        let copied = io::copy(&mut from.take(u64::MAX), &mut copy).and_then(|_| copy.sync_all());
-        return match copied {
-            Ok(()) => Ok(kept),
-            Err(error) => {
-                // Half a copy would be taken for a whole one.
-                let _ = fs::remove_file(&kept);
-                Err(error)
-            }
-        };
-    }
-    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 /// `path` with something behind its name.

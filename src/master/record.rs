@@ -16,6 +16,7 @@ const COMPACTION_PAUSE: Duration = Duration::from_secs(10);
 impl Master {
     /// One write for everything that this turn has to remember. What cannot be written stays in memory and is tried again.
     pub(super) fn flush_journal(&mut self) {
+        let was = self.journal.torn().is_some_and(|torn| torn.kept.is_err());
         match self.journal.flush() {
             Ok(()) => self.journal_failed = false,
             Err(e) if !self.journal_failed => {
@@ -32,6 +33,9 @@ impl Master {
         if !self.journal_failed && self.journal.wants_compaction() && self.no_compaction_until <= monotonic_ns() {
             self.no_compaction_until = monotonic_ns() + COMPACTION_PAUSE.as_nanos() as u64;
             self.compact_journal();
+        }
+        if let Some(torn) = self.journal.torn().filter(|torn| was && torn.kept.is_ok()) {
+            warn!(self.log, "the journal's damaged end could be kept elsewhere, and the journal can be written"; "what" => %torn);
         }
     }
 

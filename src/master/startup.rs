@@ -256,7 +256,7 @@ impl Master {
         }
         let (journal, records) = Journal::open_from(&options.dirs.journal(), ahead)?;
         if let Some(torn) = journal.torn() {
-            warn!(log, "the journal's end was damaged, and is kept aside"; "what" => ?torn);
+            warn!(log, "the journal's end was damaged"; "what" => %torn);
         }
         let poll = Poll::new().map_err(system("making an epoll instance"))?;
         let mut listeners = Vec::new();

@@ -60,7 +60,7 @@ proptest! {
         let good = journal.size() as usize;
         match journal.torn() {
             None => prop_assert!(cut <= HEAD || good == cut),
-            Some(torn) => prop_assert_eq!(&fs::read(&torn.kept).unwrap(), &bytes[good..cut]),
+            Some(torn) => prop_assert_eq!(&fs::read(torn.kept.as_ref().unwrap()).unwrap(), &bytes[good..cut]),
         }
         prop_assert_eq!(found.len() == records.len(), cut == bytes.len() || records.is_empty());
         drop(journal);

@@ -1,11 +1,12 @@
 //! Disks that are full.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 
+use super::masters;
 use crate::house::{Daemon, Setup, eventually, machine, preforkd, processes};
 
 #[test]
@@ -160,5 +161,50 @@ fn fault_12_a_state_that_cannot_be_written_is_not_handed_over() {
             Err(why) => return machine::skipped("fault_12_a_state_that_cannot_be_written_is_not_handed_over", &why),
         };
         refused_then_done(&daemon, reason, || drop(failing));
+    }
+}
+
+/// A limit on the size of files, which a master inherits, stands for the full disk.
+#[test]
+fn fault_11_a_journal_that_is_damaged_while_the_disk_is_full_keeps_no_master_from_serving() {
+    let daemon = Setup::native(json!({"idle": 1})).start();
+    let mut client = daemon.client();
+    client.ok("run", json!({"entry": "echo", "params": [1], "id": "before", "wait": true}));
+    let limit = |pid: u32, to: &str| {
+        let set = machine::run(Command::new("prlimit").args(["--pid", &pid.to_string(), &format!("--fsize={to}:")]));
+        assert!(set.status.success(), "{set:?}");
+    };
+    // More than there is room for. Its log is a file, too, and a short one.
+    limit(daemon.pid(), "60000");
+    let journal = daemon.dir().join("journal");
+    let damage = [7; 100_000];
+    let good = fs::read(&journal).unwrap();
+    let master = daemon.master();
+    processes::send(master, nix::sys::signal::Signal::SIGSTOP);
+    fs::OpenOptions::new().append(true).open(&journal).unwrap().write_all(&damage).unwrap();
+    masters::kill(&daemon, master);
+
+    let mut client = daemon.client();
+    assert_eq!(client.ok("status", json!({"id": "before"}))["result"], json!([1]));
+    client.ok("run", json!({"entry": "echo", "params": [2], "id": "meanwhile", "wait": true}));
+    assert_eq!(fs::read(&journal).unwrap(), [&good[..], &damage].concat(), "nothing has been lost");
+    assert!(!daemon.dir().join("journal.torn-1").exists());
+    eventually("it is told why", || {
+        let told = |text: &str| daemon.log().matches(text).count() == 1;
+        (told("100000 bytes cannot be kept elsewhere and stay there until they can: File too large")
+            && told("the journal cannot be written; results live in memory only until it can"))
+        .then_some(())
+    });
+
+    limit(daemon.master(), "unlimited");
+    client.ok("run", json!({"entry": "echo", "params": [3], "id": "after", "wait": true}));
+    assert_eq!(fs::read(daemon.dir().join("journal.torn-1")).unwrap(), damage);
+    eventually("that it works again is told", || {
+        daemon.log().contains("100000 bytes were cut off and are kept in").then_some(())
+    });
+    masters::kill(&daemon, daemon.master());
+    let mut client = daemon.client();
+    for (id, result) in [("before", 1), ("meanwhile", 2), ("after", 3)] {
+        assert_eq!(client.ok("status", json!({"id": id}))["result"], json!([result]), "{id}");
     }
 }
