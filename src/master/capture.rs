@@ -108,9 +108,8 @@ impl Master {
         let name = tail_name(slot, stream);
         let mut total = 0;
         while total < LAST {
-            let (Some(mut stage), Some(capture)) = (self.logs.lend_stage(), self.sources.capture(token)) else {
-                return;
-            };
+            let Some(capture) = self.sources.capture(token) else { return };
+            let Some(mut stage) = self.logs.lend_stage() else { return };
             let read = stage.read(capture.pipe.as_fd(), &name, wall_ns());
             if let Ok(n @ 1..) = read {
                 total += n;

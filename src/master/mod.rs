@@ -308,6 +308,8 @@ impl Master {
     }
 
     fn end_of_turn(&mut self) {
+        // Without it no output would be read any more.
+        debug_assert!(self.logs.stage().is_some() && self.batch.is_some(), "lent out and not given back");
         self.flush_journal();
         self.flush_all();
         while let Some(index) = self.busy.pop() {

@@ -79,7 +79,8 @@ impl Master {
     /// What has begun there is written as it is. `end`: what comes next begins a new line.
     pub(super) fn flush_stream(&mut self, token: Token, end: bool) {
         let Some(pipe) = self.sources.log(token) else { return };
-        let (Some(stream), Some(mut stage)) = (&mut pipe.stream, self.logs.stage.take()) else { return };
+        let Some(stream) = &mut pipe.stream else { return };
+        let Some(mut stage) = self.logs.stage.take() else { return };
         let wall = wall_ns();
         stage.flush(&pipe.key.store_name(), wall);
         if end {
