@@ -26,6 +26,7 @@ mod record;
 mod recovery;
 mod replacing;
 mod replies;
+mod resting;
 mod runs;
 mod sources;
 mod starting;
@@ -350,6 +351,7 @@ impl Master {
             // Only to wake us: starts are looked at in each turn.
             Timer::Workers => {}
             Timer::Calm => self.calm(),
+            Timer::Idle { pool } => self.keep_idle(pool),
         }
     }
 
@@ -371,6 +373,7 @@ impl Master {
             warn!(self.log, "asking for idle children"; "pool" => &pool.definition.name, "error" => %e);
             self.pause_forks(index);
         }
+        self.watch_idle(index);
     }
 
     /// Much has been read and made: some time from now on memory is given back.

@@ -27,7 +27,7 @@ use crate::sys::pidfd::PidFd;
 use crate::sys::seqpacket;
 use crate::table::Record;
 use crate::wire::channel::Order;
-use crate::wire::control::ToKeeper;
+use crate::wire::control::{IDLE, ToKeeper};
 use crate::wire::request::{Method, Run as Request};
 use crate::wire::rpc::{self, Incoming};
 use crate::wire::status::{RunError, State};
@@ -257,10 +257,14 @@ impl Master {
     /// Reply channels go on being read; the zygotes behind the orders are let go.
     fn adopt_channels(&mut self, stored: Vec<(String, OwnedFd)>) {
         let mut orders: HashMap<(String, String), OwnedFd> = HashMap::new();
-        let mut sockets = HashMap::new();
+        let (mut sockets, mut idle) = (HashMap::new(), Vec::new());
         for (name, fd) in stored {
             if name.starts_with("listen/") {
                 sockets.insert(name, fd);
+                continue;
+            }
+            if name.starts_with(IDLE) {
+                idle.push((name, fd));
                 continue;
             }
             let parts: Vec<&str> = name.split('/').collect();
@@ -302,6 +306,7 @@ impl Master {
             }
         }
         self.adopt_sockets(sockets);
+        self.adopt_idle(idle);
         let pools: Vec<String> = orders.keys().map(|(pool, _)| pool.clone()).collect();
         for pool in pools {
             let mut end = |end: &str| orders.remove(&(pool.clone(), end.to_owned()));

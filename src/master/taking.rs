@@ -214,6 +214,8 @@ impl Master {
                     nonce: child.nonce,
                     order: child.order,
                     carried: child.carried,
+                    // Perhaps: it is told nothing new then.
+                    kept: true,
                     channel,
                 });
             }

@@ -13,6 +13,7 @@ mod limits;
 pub mod masters;
 mod pids;
 mod replacing;
+mod resting;
 // Of a release there are no steps.
 #[cfg(debug_assertions)]
 mod steps;
