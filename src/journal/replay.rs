@@ -6,6 +6,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::Live;
 use super::ahead::Ahead;
 use super::frame::{self, Chain, HEAD, Head, Next};
 use super::record::Record;
@@ -73,6 +74,8 @@ pub(super) struct Replayed {
     pub chain: Chain,
     /// With the bytes that each takes up.
     pub records: Vec<(Record, u64)>,
+    /// What had been read ahead, if these are only those that follow.
+    pub before: Option<Live>,
     pub torn: Option<Torn>,
 }
 
@@ -100,7 +103,7 @@ pub(super) fn open(path: &Path, ahead: Option<Ahead>) -> Result<Replayed, Journa
         file.set_permissions(PermissionsExt::from_mode(0o600)).map_err(cannot("change the mode of"))?;
     }
     let length = length.max(HEAD as u64);
-    let Found { records, size, chain, why } = rest(&file, length, ahead).map_err(cannot("read"))?;
+    let (Found { records, size, chain, why }, before) = rest(&file, length, ahead).map_err(cannot("read"))?;
     let torn = match why {
         None => None,
         Some(why) => {
@@ -109,7 +112,7 @@ pub(super) fn open(path: &Path, ahead: Option<Ahead>) -> Result<Replayed, Journa
             Some(Torn { path: path.to_owned(), at: size, bytes: length - size, kept, why })
         }
     };
-    Ok(Replayed { file, size, chain, records, torn })
+    Ok(Replayed { file, size, chain, records, before, torn })
 }
 
 /// The records from the first on up to what is not one.
@@ -128,18 +131,18 @@ impl Default for Found {
     }
 }
 
-fn rest(file: &File, length: u64, ahead: Option<Ahead>) -> io::Result<Found> {
+fn rest(file: &File, length: u64, ahead: Option<Ahead>) -> io::Result<(Found, Option<Live>)> {
     if let Some(ahead) = ahead
         && ahead.begins(file)?
     {
-        let Ahead { size, chain, records: read, .. } = ahead;
-        let found = records(file, length, Found { records: read, size, chain, why: None })?;
+        let Ahead { size, chain, live, .. } = ahead;
+        let found = records(file, length, Found { records: Vec::new(), size, chain, why: None })?;
         if found.why.is_none() {
-            return Ok(found);
+            return Ok((found, Some(live)));
         }
         // What is to be cut off is decided over the whole.
     }
-    records(file, length, Found::default())
+    Ok((records(file, length, Found::default())?, None))
 }
 
 /// What follows on `found`.

@@ -16,7 +16,7 @@ use slog::{info, warn};
 use super::Master;
 use super::capture::Capture;
 use super::ending::lost_reason;
-use super::runs::{Extra, Live};
+use super::runs::{Extra, Former, Live};
 use super::sources::Source;
 use super::timers::Timer;
 use crate::journal::Record as Journaled;
@@ -25,7 +25,7 @@ use crate::sys::clock::{monotonic_ns, wall_ns};
 use crate::sys::notify::NotifySocket;
 use crate::sys::pidfd::PidFd;
 use crate::sys::seqpacket;
-use crate::table::Record;
+use crate::table::{EndedRow, Record, Table};
 use crate::wire::channel::Order;
 use crate::wire::control::{IDLE, ToKeeper};
 use crate::wire::request::{Method, Run as Request};
@@ -69,39 +69,74 @@ pub(super) fn request_from(text: &RawValue) -> Option<Box<Request>> {
     }
 }
 
-struct Left {
+/// What a former master has left in its files: ended runs, and what is on record of those that are not in their place yet.
+#[derive(Debug)]
+pub(super) struct Left {
+    former: Former,
+    on_record: OnRecord,
+}
+
+/// What the journal tells of runs that have not ended yet, and of workers.
+#[derive(Debug, Default)]
+struct OnRecord {
     requests: HashMap<String, Box<RawValue>>,
     extras: HashMap<String, Box<Extra>>,
+    notes: HashMap<String, Box<RawValue>>,
+}
+
+impl Left {
+    /// The ended runs that are in the table. `restart`: the keeper is the same as before.
+    pub fn read(table: &Table, restart: bool) -> Left {
+        let now = monotonic_ns();
+        let since = |row: &EndedRow| match restart {
+            true => ended_mono(row.started_at, row.ended_at, row.started_mono, now),
+            false => now,
+        };
+        let former = Former::read(table, since, |row| lost_reason(row.state));
+        Left { former, on_record: OnRecord::default() }
+    }
+
+    /// Whatever the journal told before is void.
+    pub fn begin_anew(&mut self) {
+        self.on_record = OnRecord::default();
+    }
+
+    /// What the journal tells.
+    pub fn take(&mut self, records: Vec<Journaled>) {
+        for record in records {
+            match record {
+                Journaled::Queued { id, request, .. } => drop(self.on_record.requests.insert(id, request)),
+                Journaled::Ended { id, result, error, stdout, stderr, .. } => {
+                    let extra = Box::new(Extra { result, error, stdout, stderr });
+                    if let Some(extra) = self.former.leave(&id, extra) {
+                        self.on_record.extras.insert(id, extra);
+                    }
+                }
+                Journaled::Freed { id } => {
+                    self.on_record.extras.remove(&id);
+                    self.on_record.notes.remove(&id);
+                }
+                Journaled::Worker { id, state } => drop(self.on_record.notes.insert(id, state)),
+            }
+        }
+    }
 }
 
 impl Master {
     /// Takes over. `restart`: the keeper is the same as before, so its children still are the table's.
-    pub(super) fn recover(&mut self, restart: bool, records: Vec<Journaled>, stored: Vec<(String, OwnedFd)>) {
-        let mut left = Left { requests: HashMap::new(), extras: HashMap::new() };
-        let mut notes = HashMap::new();
-        for record in records {
-            match record {
-                Journaled::Queued { id, request, .. } => drop(left.requests.insert(id, request)),
-                Journaled::Ended { id, result, error, stdout, stderr, .. } => {
-                    drop(left.extras.insert(id, Box::new(Extra { result, error, stdout, stderr })));
-                }
-                Journaled::Freed { id } => {
-                    left.extras.remove(&id);
-                    notes.remove(&id);
-                }
-                Journaled::Worker { id, state } => drop(notes.insert(id, state)),
-            }
-        }
+    pub(super) fn recover(&mut self, restart: bool, left: Left, stored: Vec<(String, OwnedFd)>) {
+        let Left { former, on_record: mut left } = left;
+        let notes = std::mem::take(&mut left.notes);
         self.recover_list(restart, notes);
         self.take_clients();
         self.take_pools();
         self.adopt_channels(stored);
         self.take_preloads();
-        let mut rows: Vec<Record> = (0..self.table.slots_used()).filter_map(|slot| self.table.record(slot)).collect();
+        let (runs, slots) = former.catch_up(&self.table, self.pools.len(), |name| self.pool_index(name));
+        self.runs = runs;
+        let mut rows: Vec<Record> = slots.into_iter().filter_map(|slot| self.table.record(slot)).collect();
         rows.sort_by_key(|r| (r.queued_at, r.slot));
-        let (mut living, mut ended, mut survivors) = (0, 0, Vec::new());
-        let used: std::collections::HashSet<u32> = rows.iter().map(|r| r.slot).collect();
-        self.runs.reserve(&used);
+        let (mut living, mut survivors) = (0, Vec::new());
         let last = self.table.slots_used();
         if let Some(Err(e)) = last.checked_sub(1).map(|slot| self.table.reserve(slot)) {
             warn!(self.log, "no room for the shared table"; "error" => %e);
@@ -110,10 +145,13 @@ impl Master {
             if row.worker && row.state.is_final() {
                 self.take_worker_end(&row, restart);
             } else if row.state.is_final() {
-                ended += 1;
                 let pool = self.pool_index(&row.pool);
                 let extra = left.extras.remove(&row.id).or_else(|| lost_reason(row.state));
-                let since = if restart { ended_mono(&row) } else { monotonic_ns() };
+                let now = monotonic_ns();
+                let since = match restart {
+                    true => ended_mono(row.started_at, row.ended_at, row.started_mono, now),
+                    false => now,
+                };
                 self.runs.insert_ended(row.slot, &row.id, pool, extra, since);
             } else {
                 living += 1;
@@ -123,8 +161,10 @@ impl Master {
                 self.recover_row(&row, restart || survivor.is_some(), &mut left);
             }
         }
+        self.runs.recovered();
         self.adopt_survivors(&survivors);
         self.keep_over();
+        let (ended, _) = self.runs.kept();
         if living + ended > 0 {
             info!(self.log, "took over"; "living" => living, "ended" => ended);
         }
@@ -148,12 +188,12 @@ impl Master {
     }
 
     /// Its row, and who waits for it.
-    fn recover_row(&mut self, row: &Record, restart: bool, left: &mut Left) {
+    fn recover_row(&mut self, row: &Record, restart: bool, left: &mut OnRecord) {
         self.recover_live(row, restart, left);
         self.take_waiters(row.slot);
     }
 
-    fn recover_live(&mut self, row: &Record, restart: bool, left: &mut Left) {
+    fn recover_live(&mut self, row: &Record, restart: bool, left: &mut OnRecord) {
         let worker = if row.worker { self.worker_of_row(row, restart) } else { None };
         if row.worker && worker.is_none() {
             // A worker that had no process, or whose keeper has ended it with everybody else.
@@ -343,10 +383,11 @@ fn former(number: u32, replies: OwnedFd, pidfds: bool) -> Generation {
     }
 }
 
-/// When it ended, ns monotonic, as far as that can be told: a wall clock that was set while it ran counts for that time only.
-fn ended_mono(row: &Record) -> u64 {
-    let lived = row.ended_at.saturating_sub(row.started_at);
+/// When it ended, ns monotonic, as far as that can be told: a wall clock that was set while it ran counts for that time only. The
+/// first three: as in its row.
+fn ended_mono(started_at: u64, ended_at: u64, started_mono: u64, now: u64) -> u64 {
+    let lived = ended_at.saturating_sub(started_at);
     // What never started has only the one time.
-    let started = if row.started_at == 0 { monotonic_ns() } else { row.started_mono };
-    started.saturating_add(lived).min(monotonic_ns())
+    let started = if started_at == 0 { now } else { started_mono };
+    started.saturating_add(lived).min(now)
 }

@@ -11,6 +11,7 @@
 //!
 //! Everything is a 64-bit word, little-endian as the machine is; nothing in here allocates but [`Reader`].
 
+mod ended;
 mod ring;
 mod slot;
 
@@ -20,6 +21,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use ended::{EndedRow, Row};
 pub use ring::{ExitEntry, RingReader, RingWriter};
 pub use slot::{Claim, Record};
 

@@ -9,6 +9,7 @@ mod disks;
 mod exits;
 mod hostile;
 mod keepers;
+mod kept;
 mod limits;
 pub mod masters;
 mod pids;
