@@ -17,6 +17,7 @@ mod gate;
 mod handing;
 mod keeping;
 mod killing;
+mod left;
 mod listeners;
 mod logging;
 mod logs;

@@ -2,7 +2,7 @@
 //!
 //! Runs that live go on: their exits come through the ring and what they say through the reply channels, both of which
 //! were never in the former master's hands alone. Its zygotes are let go and new ones loaded; orders that they have
-//! not read yet they obey before they leave.
+//! not read yet they obey before they leave. Its idle children, as far as the keeper has them, wait for us.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -16,16 +16,16 @@ use slog::{info, warn};
 use super::Master;
 use super::capture::Capture;
 use super::ending::lost_reason;
-use super::runs::{Extra, Former, Live};
+use super::left::{Left, OnRecord, ended_mono};
+use super::runs::Live;
 use super::sources::Source;
 use super::timers::Timer;
-use crate::journal::Record as Journaled;
 use crate::pool::{Generation, Orders, send_order};
 use crate::sys::clock::{monotonic_ns, wall_ns};
 use crate::sys::notify::NotifySocket;
 use crate::sys::pidfd::PidFd;
 use crate::sys::seqpacket;
-use crate::table::{EndedRow, Record, Table};
+use crate::table::Record;
 use crate::wire::channel::Order;
 use crate::wire::control::{IDLE, ToKeeper};
 use crate::wire::request::{Method, Run as Request};
@@ -66,59 +66,6 @@ pub(super) fn request_from(text: &RawValue) -> Option<Box<Request>> {
     match rpc::parse(line.as_bytes()) {
         Incoming::Call(rpc::Call { method: Ok(Method::Run(request)), .. }) => Some(request),
         _ => None,
-    }
-}
-
-/// What a former master has left in its files: ended runs, and what is on record of those that are not in their place yet.
-#[derive(Debug)]
-pub(super) struct Left {
-    former: Former,
-    on_record: OnRecord,
-}
-
-/// What the journal tells of runs that have not ended yet, and of workers.
-#[derive(Debug, Default)]
-struct OnRecord {
-    requests: HashMap<String, Box<RawValue>>,
-    extras: HashMap<String, Box<Extra>>,
-    notes: HashMap<String, Box<RawValue>>,
-}
-
-impl Left {
-    /// The ended runs that are in the table. `restart`: the keeper is the same as before.
-    pub fn read(table: &Table, restart: bool) -> Left {
-        let now = monotonic_ns();
-        let since = |row: &EndedRow| match restart {
-            true => ended_mono(row.started_at, row.ended_at, row.started_mono, now),
-            false => now,
-        };
-        let former = Former::read(table, since, |row| lost_reason(row.state));
-        Left { former, on_record: OnRecord::default() }
-    }
-
-    /// Whatever the journal told before is void.
-    pub fn begin_anew(&mut self) {
-        self.on_record = OnRecord::default();
-    }
-
-    /// What the journal tells.
-    pub fn take(&mut self, records: Vec<Journaled>) {
-        for record in records {
-            match record {
-                Journaled::Queued { id, request, .. } => drop(self.on_record.requests.insert(id, request)),
-                Journaled::Ended { id, result, error, stdout, stderr, .. } => {
-                    let extra = Box::new(Extra { result, error, stdout, stderr });
-                    if let Some(extra) = self.former.leave(&id, extra) {
-                        self.on_record.extras.insert(id, extra);
-                    }
-                }
-                Journaled::Freed { id } => {
-                    self.on_record.extras.remove(&id);
-                    self.on_record.notes.remove(&id);
-                }
-                Journaled::Worker { id, state } => drop(self.on_record.notes.insert(id, state)),
-            }
-        }
     }
 }
 
@@ -381,13 +328,4 @@ fn former(number: u32, replies: OwnedFd, pidfds: bool) -> Generation {
         retired: true,
         silent: false,
     }
-}
-
-/// When it ended, ns monotonic, as far as that can be told: a wall clock that was set while it ran counts for that time only. The
-/// first three: as in its row.
-fn ended_mono(started_at: u64, ended_at: u64, started_mono: u64, now: u64) -> u64 {
-    let lived = ended_at.saturating_sub(started_at);
-    // What never started has only the one time.
-    let started = if started_at == 0 { now } else { started_mono };
-    started.saturating_add(lived).min(now)
 }

@@ -11,8 +11,8 @@ use slog::{info, warn};
 
 use super::apps::{Apps, List};
 use super::gate::{Gate, TokenFileError};
+use super::left::Left;
 use super::listeners::Listener;
-use super::recovery::Left;
 use super::runs::Runs;
 use super::sources::{Source, Sources};
 use super::taking::Handed;
