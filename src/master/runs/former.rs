@@ -25,6 +25,9 @@ pub struct Former {
     queued: HashMap<u32, u64>,
 }
 
+/// A run that has ended: when (ns monotonic), of which of the pools, and what is kept of it.
+type Found = (u64, usize, Box<Ended>);
+
 impl Former {
     /// Reads all that have ended. `since`: when it did, ns monotonic. `lost`: what is told of one of which nothing is on record.
     pub fn read(
@@ -58,7 +61,7 @@ impl Former {
     }
 
     /// Puts them into their places, who was queued first before all others.
-    fn put(&mut self, len: u32, rows: Vec<(u64, u32, Option<(u64, usize, Box<Ended>)>)>) {
+    fn put(&mut self, len: u32, rows: Vec<(u64, u32, Option<Found>)>) {
         let runs = &mut self.runs;
         runs.entries = (0..len).map(|_| Entry::Free).collect();
         runs.ids.reserve(rows.len());
