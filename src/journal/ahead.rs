@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
+use super::Live;
 use super::frame::{self, Chain, HEAD, Head};
 use super::record::{Record, RecordRef};
 use super::replay::{self, Found};
@@ -19,13 +20,12 @@ pub struct Ahead {
     file: File,
     pub(super) size: u64,
     pub(super) chain: Chain,
-    /// What is not freed in this part.
-    pub(super) records: Vec<(Record, u64)>,
+    pub(super) live: Live,
 }
 
 impl Ahead {
-    /// Reads what is there; nothing is changed.
-    pub fn read(path: &Path) -> io::Result<Ahead> {
+    /// Reads what is there, and gives what is not freed of it; nothing is changed.
+    pub fn read(path: &Path) -> io::Result<(Ahead, Vec<Record>)> {
         let file = File::open(path)?;
         let mut head = [0; HEAD];
         file.read_exact_at(&mut head, 0)?;
@@ -35,7 +35,9 @@ impl Ahead {
         let length = file.metadata()?.len();
         // A record that is half written is read later.
         let Found { records, size, chain, .. } = replay::records(&file, length, Found::default())?;
-        Ok(Ahead { file, size, chain, records: without_freed(records) })
+        let records = without_freed(records);
+        let live = Live::of(&records);
+        Ok((Ahead { file, size, chain, live }, records.into_iter().map(|(record, _)| record).collect()))
     }
 
     /// Whether it is the beginning of this file.

@@ -37,6 +37,15 @@ const BUFFER: usize = 256 << 10;
 /// Dead bytes for which a compaction is not worth its while.
 const SLACK: u64 = 4 << 20;
 
+/// The records of a journal that has been opened.
+#[derive(Debug, PartialEq)]
+pub enum Read {
+    /// All, whatever was read ahead.
+    All(Vec<Record>),
+    /// Those that follow on what was read ahead.
+    More(Vec<Record>),
+}
+
 /// An open journal.
 #[derive(Debug)]
 pub struct Journal {
@@ -58,19 +67,21 @@ impl Journal {
     /// `journal.torn-N`, and told by [`Journal::torn`]. Where it cannot be kept, as on a full disk, that is tried
     /// again by each [`Journal::flush`], which fails until then.
     pub fn open(path: &Path) -> Result<(Journal, Vec<Record>), JournalError> {
-        Journal::open_from(path, None)
+        let (journal, Read::All(records) | Read::More(records)) = Journal::open_from(path, None)?;
+        Ok((journal, records))
     }
 
-    /// The same, with what has been read of it already, while somebody else wrote it. Records that were freed in that part are not
-    /// told.
-    pub fn open_from(path: &Path, ahead: Option<Ahead>) -> Result<(Journal, Vec<Record>), JournalError> {
-        let replay::Replayed { file, size, chain, records, torn } = replay::open(path, ahead)?;
-        let mut live = Live::default();
+    /// The same, with what has been read of it already, while somebody else wrote it.
+    pub fn open_from(path: &Path, ahead: Option<Ahead>) -> Result<(Journal, Read), JournalError> {
+        let replay::Replayed { file, size, chain, records, before, torn } = replay::open(path, ahead)?;
+        let follow = before.is_some();
+        let mut live = before.unwrap_or_default();
         for (record, bytes) in &records {
             live.count(record.into(), *bytes);
         }
         let journal = Journal { path: path.to_owned(), file, size, chain, buffer: Vec::new(), live, torn };
-        Ok((journal, records.into_iter().map(|(record, _)| record).collect()))
+        let records = records.into_iter().map(|(record, _)| record).collect();
+        Ok((journal, if follow { Read::More(records) } else { Read::All(records) }))
     }
 
     /// What was found damaged when the journal was opened.
@@ -209,6 +220,14 @@ struct Live {
 }
 
 impl Live {
+    fn of(records: &[(Record, u64)]) -> Live {
+        let mut live = Live::default();
+        for (record, bytes) in records {
+            live.count(record.into(), *bytes);
+        }
+        live
+    }
+
     fn count(&mut self, record: RecordRef, bytes: u64) {
         let run = self.hasher.hash_one(record.id());
         if let RecordRef::Freed { .. } | RecordRef::Note { .. } = record {

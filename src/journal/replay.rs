@@ -5,6 +5,7 @@ use std::io::{self, BufReader, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::Live;
 use super::ahead::Ahead;
 use super::frame::{self, Chain, HEAD, Head, Next};
 use super::record::Record;
@@ -50,6 +51,8 @@ pub(super) struct Replayed {
     pub chain: Chain,
     /// With the bytes that each takes up.
     pub records: Vec<(Record, u64)>,
+    /// What had been read ahead, if these are only those that follow.
+    pub before: Option<Live>,
     pub torn: Option<Torn>,
 }
 
@@ -77,14 +80,14 @@ pub(super) fn open(path: &Path, ahead: Option<Ahead>) -> Result<Replayed, Journa
         file.set_permissions(PermissionsExt::from_mode(0o600)).map_err(cannot("change the mode of"))?;
     }
     let length = length.max(HEAD as u64);
-    let Found { records, size, chain, why } = rest(&file, length, ahead).map_err(cannot("read"))?;
+    let (Found { records, size, chain, why }, before) = rest(&file, length, ahead).map_err(cannot("read"))?;
     let torn = why.map(|why| {
         let mut torn = Torn { path: path.to_owned(), at: size, bytes: length - size, kept: Err(String::new()), why };
         // A disk without room is no reason not to serve: it is told why, and tried again before anything is written.
         let _ = torn.cut_off(&file);
         torn
     });
-    Ok(Replayed { file, size, chain, records, torn })
+    Ok(Replayed { file, size, chain, records, before, torn })
 }
 
 /// The records from the first on up to what is not one.
@@ -103,18 +106,18 @@ impl Default for Found {
     }
 }
 
-fn rest(file: &File, length: u64, ahead: Option<Ahead>) -> io::Result<Found> {
+fn rest(file: &File, length: u64, ahead: Option<Ahead>) -> io::Result<(Found, Option<Live>)> {
     if let Some(ahead) = ahead
         && ahead.begins(file)?
     {
-        let Ahead { size, chain, records: read, .. } = ahead;
-        let found = records(file, length, Found { records: read, size, chain, why: None })?;
+        let Ahead { size, chain, live, .. } = ahead;
+        let found = records(file, length, Found { records: Vec::new(), size, chain, why: None })?;
         if found.why.is_none() {
-            return Ok(found);
+            return Ok((found, Some(live)));
         }
         // What is to be cut off is decided over the whole.
     }
-    records(file, length, Found::default())
+    Ok((records(file, length, Found::default())?, None))
 }
 
 /// What follows on `found`.

@@ -31,7 +31,7 @@ impl Keeper<'_> {
             }
             spawned => spawned?,
         };
-        if let Err(e) = self.hand_kept(&master, &why) {
+        if let Err(e) = self.hand_kept(&master, &why, false) {
             // It would wait for the rest for ever; its exit brings the next one, after a pause.
             self.say(&format!("handing the kept descriptors to the master: {e}"));
             let _ = master.handle.send(SIGKILL);
@@ -74,10 +74,10 @@ impl Keeper<'_> {
         Ok(Master { pid, handle, control: Some(ours), started_at: monotonic_ns(), quit: None, fostered: false })
     }
 
-    /// Hands everything that is kept to a master, and why it is to begin.
-    pub(super) fn hand_kept(&self, master: &Master, why: &str) -> io::Result<()> {
+    /// Hands everything that is kept to a master, and why it is to begin. `handed`: its predecessor hands over the rest.
+    pub(super) fn hand_kept(&self, master: &Master, why: &str, handed: bool) -> io::Result<()> {
         let Some(control) = &master.control else { return Ok(()) };
-        self.store.send(control.as_fd())?;
+        self.store.send(control.as_fd(), handed)?;
         let message = ToMaster::Begin(why.into()).encode();
         seqpacket::send(control.as_fd(), &[IoSlice::new(&message)], &[], true)
     }

@@ -36,7 +36,9 @@ impl Keeper<'_> {
         let done = match step {
             ToKeeper::Upgrade(path) => self.start_successor(path.into(), &fds),
             ToKeeper::Frozen => match &self.successor {
-                Some(successor) => self.hand_kept(&successor.master, &self.why("upgrade")).map_err(|e| e.to_string()),
+                Some(successor) => {
+                    self.hand_kept(&successor.master, &self.why("upgrade"), true).map_err(|e| e.to_string())
+                }
                 None => Err("it has died".to_owned()),
             },
             ToKeeper::Commit => self.commit(),

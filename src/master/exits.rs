@@ -63,7 +63,7 @@ impl Master {
                 Ok(dead) if dead.is_empty() => {}
                 Ok(dead) => {
                     let n = dead.len();
-                    dead.into_iter().for_each(|number| self.drop_if_done(index, number));
+                    self.dismiss_idle(index, dead);
                     debug!(self.log, "idle children have died"; "pool" => &self.pools[index].definition.name, "count" => n);
                     self.busy(index);
                 }

@@ -17,6 +17,7 @@ mod gate;
 mod handing;
 mod keeping;
 mod killing;
+mod left;
 mod listeners;
 mod logging;
 mod logs;
@@ -26,6 +27,7 @@ mod record;
 mod recovery;
 mod replacing;
 mod replies;
+mod resting;
 mod runs;
 mod sources;
 mod starting;
@@ -370,6 +372,7 @@ impl Master {
             // Only to wake us: starts are looked at in each turn.
             Timer::Workers => {}
             Timer::Calm => self.calm(),
+            Timer::Idle { pool } => self.keep_idle(pool),
         }
     }
 
@@ -391,6 +394,7 @@ impl Master {
             warn!(self.log, "asking for idle children"; "pool" => &pool.definition.name, "error" => %e);
             self.pause_forks(index);
         }
+        self.watch_idle(index);
     }
 
     /// Much has been read and made: some time from now on memory is given back.

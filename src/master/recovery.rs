@@ -2,9 +2,9 @@
 //!
 //! Runs that live go on: their exits come through the ring and what they say through the reply channels, both of which
 //! were never in the former master's hands alone. Its zygotes are let go and new ones loaded; orders that they have
-//! not read yet they obey before they leave.
+//! not read yet they obey before they leave. Its idle children, as far as the keeper has them, wait for us.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ use slog::{info, warn};
 use super::Master;
 use super::capture::Capture;
 use super::ending::lost_reason;
-use super::logs::{LineNote, is_line};
+use super::left::{Left, OnRecord, ended_mono};
 use super::runs::{Extra, Live};
 use super::sources::Source;
 use super::timers::Timer;
-use crate::journal::{Record as Journaled, RecordRef};
+use crate::journal::RecordRef;
 use crate::pool::{Generation, Orders, send_order};
 use crate::sys::clock::{monotonic_ns, wall_ns};
 use crate::sys::notify::NotifySocket;
@@ -28,7 +28,7 @@ use crate::sys::pidfd::PidFd;
 use crate::sys::seqpacket;
 use crate::table::Record;
 use crate::wire::channel::Order;
-use crate::wire::control::ToKeeper;
+use crate::wire::control::{IDLE, ToKeeper};
 use crate::wire::request::{Method, Run as Request};
 use crate::wire::rpc::{self, Incoming};
 use crate::wire::status::{RunError, State};
@@ -70,45 +70,22 @@ pub(super) fn request_from(text: &RawValue) -> Option<Box<Request>> {
     }
 }
 
-struct Left {
-    requests: HashMap<String, Box<RawValue>>,
-    extras: HashMap<String, Box<Extra>>,
-}
-
 impl Master {
     /// Takes over. `restart`: the keeper is the same as before, so its children still are the table's.
-    pub(super) fn recover(&mut self, restart: bool, records: Vec<Journaled>, stored: Vec<(String, OwnedFd)>) {
-        let mut left = Left { requests: HashMap::new(), extras: HashMap::new() };
-        let (mut notes, mut lines) = (HashMap::new(), HashMap::new());
-        for record in records {
-            match record {
-                Journaled::Queued { id, request, .. } => drop(left.requests.insert(id, request)),
-                Journaled::Ended { id, result, error, stdout, stderr, .. } => {
-                    drop(left.extras.insert(id, Box::new(Extra { result, error, stdout, stderr })));
-                }
-                Journaled::Freed { id } => {
-                    left.extras.remove(&id);
-                    notes.remove(&id);
-                    lines.remove(&id);
-                }
-                // What cannot be read of one is of another version.
-                Journaled::Note { id, state } if is_line(&id) => {
-                    lines.extend(serde_json::from_str(state.get()).ok().map(|note: LineNote| (id, note)));
-                }
-                Journaled::Note { id, state } => drop(notes.insert(id, state)),
-            }
-        }
+    pub(super) fn recover(&mut self, restart: bool, left: Left, stored: Vec<(String, OwnedFd)>) {
+        let Left { former, on_record: mut left } = left;
+        let (notes, lines) = (std::mem::take(&mut left.notes), std::mem::take(&mut left.lines));
         self.unfinished_output(lines, self.handed.is_there());
         self.recover_list(restart, notes);
         self.take_clients();
         self.take_pools();
         self.adopt_channels(stored);
         self.take_preloads();
-        let mut rows: Vec<Record> = (0..self.table.slots_used()).filter_map(|slot| self.table.record(slot)).collect();
+        let (runs, slots) = former.catch_up(&self.table, self.pools.len(), |name| self.pool_index(name));
+        self.runs = runs;
+        let mut rows: Vec<Record> = slots.into_iter().filter_map(|slot| self.table.record(slot)).collect();
         rows.sort_by_key(|r| (r.queued_at, r.slot));
-        let (mut living, mut ended, mut survivors) = (0, 0, Vec::new());
-        let used: std::collections::HashSet<u32> = rows.iter().map(|r| r.slot).collect();
-        self.runs.reserve(&used);
+        let (mut living, mut survivors) = (0, Vec::new());
         let last = self.table.slots_used();
         if let Some(Err(e)) = last.checked_sub(1).map(|slot| self.table.reserve(slot)) {
             warn!(self.log, "no room for the shared table"; "error" => %e);
@@ -117,11 +94,13 @@ impl Master {
             if row.worker && row.state.is_final() {
                 self.take_worker_end(&row, restart);
             } else if row.state.is_final() {
-                ended += 1;
                 let pool = self.pool_index(&row.pool);
                 let extra = left.extras.remove(&row.id).or_else(|| lost_reason(row.state));
-                let extra = self.record_captured(&row, extra);
-                let since = if restart { ended_mono(&row) } else { monotonic_ns() };
+                let now = monotonic_ns();
+                let since = match restart {
+                    true => ended_mono(row.started_at, row.ended_at, row.started_mono, now),
+                    false => now,
+                };
                 self.runs.insert_ended(row.slot, &row.id, pool, extra, since);
             } else {
                 living += 1;
@@ -131,11 +110,16 @@ impl Master {
                 self.recover_row(&row, restart || survivor.is_some(), &mut left);
             }
         }
+        self.runs.recovered();
         self.adopt_survivors(&survivors);
         self.keep_over();
+        let (ended, _) = self.runs.kept();
         if living + ended > 0 {
             info!(self.log, "took over"; "living" => living, "ended" => ended);
         }
+        // What is still there is of runs that have ended.
+        let slots: HashSet<u32> = self.former_captures.keys().map(|(slot, _)| *slot).collect();
+        slots.into_iter().for_each(|slot| self.record_captured(slot));
         for (slot, is_error) in std::mem::take(&mut self.former_captures).into_keys() {
             self.forget_capture(slot, stream_of(is_error), false);
         }
@@ -162,17 +146,15 @@ impl Master {
     }
 
     /// A run whose end is in the table, and not on record with what it printed: the master was killed in between.
-    fn record_captured(&mut self, row: &Record, extra: Option<Box<Extra>>) -> Option<Box<Extra>> {
-        let [out, error] = [false, true].map(|is_error| self.adopt_capture(row.slot, is_error));
-        let (Some(out), Some(error)) = (out, error) else { return extra };
-        if extra.as_ref().is_some_and(|extra| extra.stdout.is_some()) {
-            return extra;
-        }
-        let mut extra = extra.unwrap_or_default();
+    fn record_captured(&mut self, slot: u32) {
+        let Some(row) = self.table.record(slot).filter(|row| row.state.is_final() && !row.worker) else { return };
+        let mut extra = self.runs.extra(slot).map_or_else(Extra::default, |(_, extra)| extra.clone());
+        let [out, error] = [false, true].map(|is_error| self.adopt_capture(slot, is_error));
+        let (Some(out), Some(error), None) = (out, error, &extra.stdout) else { return };
         extra.stdout = Some(self.captured_text(&out));
         extra.stderr = Some(self.captured_text(&error));
         self.journal.append(RecordRef::Ended {
-            slot: row.slot,
+            slot,
             id: &row.id,
             result: extra.result.as_deref(),
             error: extra.error.as_ref(),
@@ -180,7 +162,7 @@ impl Master {
             stderr: extra.stderr.as_deref(),
             timed_out: row.timed_out,
         });
-        Some(extra)
+        self.runs.set_extra(slot, Box::new(extra));
     }
 
     fn adopt_capture(&mut self, slot: u32, is_error: bool) -> Option<Capture> {
@@ -191,12 +173,12 @@ impl Master {
     }
 
     /// Its row, and who waits for it.
-    fn recover_row(&mut self, row: &Record, restart: bool, left: &mut Left) {
+    fn recover_row(&mut self, row: &Record, restart: bool, left: &mut OnRecord) {
         self.recover_live(row, restart, left);
         self.take_waiters(row.slot);
     }
 
-    fn recover_live(&mut self, row: &Record, restart: bool, left: &mut Left) {
+    fn recover_live(&mut self, row: &Record, restart: bool, left: &mut OnRecord) {
         let worker = if row.worker { self.worker_of_row(row, restart) } else { None };
         if row.worker && worker.is_none() {
             // A worker that had no process, or whose keeper has ended it with everybody else.
@@ -301,10 +283,14 @@ impl Master {
     /// Reply channels go on being read; the zygotes behind the orders are let go.
     fn adopt_channels(&mut self, stored: Vec<(String, OwnedFd)>) {
         let mut orders: HashMap<(String, String), OwnedFd> = HashMap::new();
-        let mut sockets = HashMap::new();
+        let (mut sockets, mut idle) = (HashMap::new(), Vec::new());
         for (name, fd) in stored {
             if name.starts_with("listen/") {
                 sockets.insert(name, fd);
+                continue;
+            }
+            if name.starts_with(IDLE) {
+                idle.push((name, fd));
                 continue;
             }
             let parts: Vec<&str> = name.split('/').collect();
@@ -350,6 +336,7 @@ impl Master {
             }
         }
         self.adopt_sockets(sockets);
+        self.adopt_idle(idle);
         let pools: Vec<String> = orders.keys().map(|(pool, _)| pool.clone()).collect();
         for pool in pools {
             let mut end = |end: &str| orders.remove(&(pool.clone(), end.to_owned()));
@@ -389,12 +376,4 @@ fn former(number: u32, replies: OwnedFd, pidfds: bool) -> Generation {
 /// As captured output is called in the keeper's store.
 fn stream_of(is_error: bool) -> &'static str {
     if is_error { "error" } else { "out" }
-}
-
-/// When it ended, ns monotonic, as far as that can be told: a wall clock that was set while it ran counts for that time only.
-fn ended_mono(row: &Record) -> u64 {
-    let lived = row.ended_at.saturating_sub(row.started_at);
-    // What never started has only the one time.
-    let started = if row.started_at == 0 { monotonic_ns() } else { row.started_mono };
-    started.saturating_add(lived).min(monotonic_ns())
 }

@@ -304,7 +304,8 @@ impl Master {
             self.pause_forks(pool);
         }
         if let Some(at) = self.pools[pool].idle.iter().position(|c| c.number == slot && c.nonce == nonce) {
-            self.pools[pool].idle.remove(at);
+            let failed = self.pools[pool].idle.remove(at);
+            self.dismiss_idle(pool, failed);
             // Asking again at once would only fail again.
             self.pause_forks(pool);
             return;

@@ -3,12 +3,17 @@
 //! What has a fixed size lies in the shared table and is read from there; here is what has not, and what only
 //! a living master needs. No operation that a run takes is linear in the number of runs.
 
+mod former;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::rc::Rc;
 use std::time::Duration;
 
 use mio::Token;
 use serde_json::value::RawValue;
+
+pub use former::Former;
 
 use super::timers::Key;
 use crate::sys::pidfd::PidFd;
@@ -61,7 +66,7 @@ pub struct Waiter {
 }
 
 /// What an ended run leaves beside its row in the table.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Extra {
     /// What the entry returned.
     pub result: Option<Box<RawValue>>,
@@ -183,7 +188,7 @@ pub struct Live {
 
 #[derive(Debug)]
 struct Ended {
-    id: Box<str>,
+    id: Rc<str>,
     seq: u64,
     extra: Option<Box<Extra>>,
 }
@@ -200,10 +205,12 @@ enum Entry {
 pub struct Runs {
     entries: Vec<Entry>,
     free: Vec<u32>,
-    ids: HashMap<Box<str>, u32>,
+    ids: HashMap<Rc<str>, u32>,
     /// By age.
     order: BTreeMap<u64, u32>,
     next_seq: u64,
+    /// Of those that a recovery is still to bring, by slot: who was queued before others keeps his place.
+    reserved: HashMap<u32, u64>,
     /// Per pool, and one more for the runs of pools that are gone: (end, seq, slot), the oldest first.
     /// Freed ones stay until they come to the front or are too many.
     ended: Vec<VecDeque<(u64, u64, u32)>>,
@@ -220,6 +227,7 @@ impl Runs {
             ids: HashMap::new(),
             order: BTreeMap::new(),
             next_seq: 0,
+            reserved: HashMap::new(),
             ended: (0..=pools).map(|_| VecDeque::new()).collect(),
             ended_count: 0,
             kept_bytes: 0,
@@ -269,28 +277,18 @@ impl Runs {
         self.put(slot, Entry::Live(Box::new(live)));
     }
 
-    /// Puts an ended run of a former master into its slot.
-    pub fn insert_ended(&mut self, slot: u32, id: &str, pool: Option<usize>, extra: Option<Box<Extra>>, now: u64) {
-        let seq = self.take_seq(slot, id);
-        self.keep(slot, seq, id.into(), pool, extra, now);
-    }
-
     fn take_seq(&mut self, slot: u32, id: &str) -> u64 {
-        self.next_seq += 1;
+        let seq = self.reserved.remove(&slot).unwrap_or_else(|| {
+            self.next_seq += 1;
+            self.next_seq
+        });
         self.ids.insert(id.into(), slot);
-        self.order.insert(self.next_seq, slot);
-        self.next_seq
+        self.order.insert(seq, slot);
+        seq
     }
 
     fn put(&mut self, slot: u32, entry: Entry) {
         self.entries[slot as usize] = entry;
-    }
-
-    /// Before a recovery: these slots are taken, and will be put into.
-    pub fn reserve(&mut self, used: &HashSet<u32>) {
-        let len = used.iter().max().map_or(0, |slot| slot + 1);
-        self.entries = (0..len).map(|_| Entry::Free).collect();
-        self.free = (0..len).rev().filter(|slot| !used.contains(slot)).collect();
     }
 
     /// A slot that was taken or reserved is not needed after all.
@@ -302,22 +300,16 @@ impl Runs {
     pub fn end(&mut self, slot: u32, now: u64) -> Option<Box<Live>> {
         let mut live = self.take_live(slot)?;
         let extra = live.extra.take().filter(|extra| !extra.is_empty());
-        self.keep(slot, live.seq, live.id.clone(), live.pool, extra, now);
+        self.keep(slot, live.seq, &live.id, live.pool, extra, now);
         Some(live)
     }
 
-    fn keep(&mut self, slot: u32, seq: u64, id: Box<str>, pool: Option<usize>, extra: Option<Box<Extra>>, now: u64) {
+    fn keep(&mut self, slot: u32, seq: u64, id: &str, pool: Option<usize>, extra: Option<Box<Extra>>, now: u64) {
+        let id = self.ids.get_key_value(id).map_or_else(|| id.into(), |(id, _)| Rc::clone(id));
         self.kept_bytes += extra.as_ref().map_or(0, |e| e.bytes());
         self.put(slot, Entry::Ended(Box::new(Ended { id, seq, extra })));
         let last = self.ended.len() - 1;
-        // A recovery brings them in the order in which they were asked for.
-        let queue = &mut self.ended[pool.unwrap_or(last).min(last)];
-        let at = if queue.back().is_none_or(|(latest, ..)| *latest <= now) {
-            queue.len()
-        } else {
-            queue.partition_point(|(since, ..)| *since <= now)
-        };
-        queue.insert(at, (now, seq, slot));
+        self.ended[pool.unwrap_or(last).min(last)].push_back((now, seq, slot));
         self.ended_count += 1;
     }
 
@@ -331,7 +323,7 @@ impl Runs {
     /// The same, but its slot is not free before it is given back by [`Runs::unreserve`].
     pub fn vanish_reserved(&mut self, slot: u32) -> Option<Box<Live>> {
         let live = self.take_live(slot)?;
-        self.ids.remove(&live.id);
+        self.ids.remove(&*live.id);
         self.order.remove(&live.seq);
         Some(live)
     }
@@ -466,6 +458,14 @@ impl Runs {
         match self.entries.get(slot as usize)? {
             Entry::Ended(ended) => Some((&ended.id, ended.extra.as_deref()?)),
             _ => None,
+        }
+    }
+
+    /// Something else is left by the ended run in `slot`.
+    pub fn set_extra(&mut self, slot: u32, extra: Box<Extra>) {
+        if let Some(Entry::Ended(ended)) = self.entries.get_mut(slot as usize) {
+            self.kept_bytes += extra.bytes();
+            self.kept_bytes -= ended.extra.replace(extra).map_or(0, |old| old.bytes());
         }
     }
 

@@ -230,7 +230,12 @@ impl Master {
         let stdio = stdio.as_ref().map(|s| [s[0].as_fd(), s[1].as_fd(), s[2].as_fd()]);
         let mut sent = Err(io::ErrorKind::WouldBlock.into());
         let mut dead = Vec::new();
-        while let Some(child) = pool.idle.pop_front() {
+        while let Some(mut child) = pool.take_idle(monotonic_ns()) {
+            // The keeper first: whoever has a request must not be taken for one that waits.
+            if std::mem::take(&mut child.kept) {
+                let name = pool.idle_name(&child);
+                super::keeping::keep(&self.keeper, &ToKeeper::Drop(name), None, &self.log);
+            }
             self.table.set_starting(slot, child.generation, nonce, head);
             match send_request(child.channel.as_fd(), Order::Request, slot, nonce, &self.scratch, stdio) {
                 // Our end can go: what lies in the child's stays there.
@@ -244,7 +249,7 @@ impl Master {
                     continue;
                 }
                 Err(e) => {
-                    pool.idle.push_front(child);
+                    pool.put_back_idle(child);
                     sent = Err(e);
                 }
             }

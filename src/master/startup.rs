@@ -11,6 +11,7 @@ use slog::{info, warn};
 
 use super::apps::{Apps, List};
 use super::gate::{Gate, TokenFileError};
+use super::left::Left;
 use super::listeners::Listener;
 use super::runs::Runs;
 use super::sources::{Source, Sources};
@@ -18,7 +19,7 @@ use super::taking::Handed;
 use super::trees::Trees;
 use super::{Master, logging};
 use crate::handover::{Channel, Said, TakeError};
-use crate::journal::{Ahead, Journal, JournalError};
+use crate::journal::{Ahead, Journal, JournalError, Read};
 use crate::pool::Pool;
 use crate::processfile::{self, ProcessFile};
 use crate::settings::ServeOptions;
@@ -117,8 +118,15 @@ fn hear(keeper: &OwnedFd, buffer: &mut [u8]) -> io::Result<(Option<ToMaster>, Op
     Ok((ToMaster::decode(&buffer[..len]), extra.fds.pop()))
 }
 
+/// What is read of a former master's files before anybody waits.
+struct Begun {
+    table: Table,
+    left: Left,
+    ahead: Option<Ahead>,
+}
+
 /// A successor takes everything over, and changes nothing before it is told to go.
-fn succeed(keeper: &OwnedFd, options: &ServeOptions) -> Result<(Kept, Handed, Option<Ahead>), MasterError> {
+fn succeed(keeper: &OwnedFd, options: &ServeOptions) -> Result<(Kept, Handed, Begun), MasterError> {
     let channel =
         Channel::inherited(process::inherited(control::HANDOVER_FD).map_err(system("hearing from the master"))?);
     let stderr = process::inherited(control::STDERR_FD).map_err(system("taking the daemon's stderr"))?;
@@ -126,16 +134,20 @@ fn succeed(keeper: &OwnedFd, options: &ServeOptions) -> Result<(Kept, Handed, Op
     let taken = (|| {
         // What could be wrong with us is found before anybody waits.
         Gate::new(options.token_file.as_deref())?;
-        drop(Table::open(&options.dirs.table(), false).map_err(system("opening the shared table"))?);
+        let table = Table::open(&options.dirs.table(), false).map_err(system("opening the shared table"))?;
         // Most of what there is to read, too. What cannot be read now is an error later.
-        let ahead = Ahead::read(&options.dirs.journal()).ok();
+        let mut left = Left::read(&table, true);
+        let ahead = Ahead::read(&options.dirs.journal()).ok().map(|(ahead, records)| {
+            left.take(records);
+            ahead
+        });
         channel.say(&Said::Prepared).map_err(system("speaking to the master"))?;
         fault::point("new-prepared");
         let kept = kept(keeper).map_err(system("hearing from the keeper"))?;
         fault::point("new-kept");
         let (state, fds) = channel.take()?;
         fault::point("new-given");
-        Ok((kept, Handed::new(state, fds), ahead))
+        Ok((kept, Handed::new(state, fds), Begun { table, left, ahead }))
     })();
     let taken = match taken {
         Ok(taken) => taken,
@@ -232,10 +244,16 @@ impl Master {
         signals::ignore(&[SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ]);
         let keeper = process::inherited(control::MASTER_FD).map_err(system("hearing from the keeper"))?;
         let successor = std::env::var_os(control::SUCCESSOR_ENV).is_some();
-        let (Kept { stored, restart, strangers }, handed, ahead) = match successor {
+        let (Kept { stored, restart, strangers }, handed, begun) = match successor {
             true => succeed(&keeper, options)?,
-            false => (kept(&keeper).map_err(system("hearing from the keeper"))?, Handed::default(), None),
+            false => {
+                let kept = kept(&keeper).map_err(system("hearing from the keeper"))?;
+                let table = Table::open(&options.dirs.table(), false).map_err(system("opening the shared table"))?;
+                let left = Left::read(&table, kept.restart);
+                (kept, Handed::default(), Begun { table, left, ahead: None })
+            }
         };
+        let Begun { table, mut left, ahead } = begun;
         // What has come makes more; so much more is small, and growing later costs everybody's time.
         let room = FILES.max(2 * (stored.len() as u64 + handed.files()));
         let made = process::make_room_for_files(room);
@@ -248,13 +266,19 @@ impl Master {
             title.set("preforkd: master");
         }
         let gate = Gate::new(options.token_file.as_deref())?;
-        let table = Table::open(&options.dirs.table(), false).map_err(system("opening the shared table"))?;
         table.set_master(std::process::id());
         let mut beat = Beat::new(std::process::id());
         if beat.begin(&table) {
             super::keeping::keep(&keeper, &ToKeeper::Busy, None, &log);
         }
-        let (journal, records) = Journal::open_from(&options.dirs.journal(), ahead)?;
+        let (journal, read) = Journal::open_from(&options.dirs.journal(), ahead)?;
+        match read {
+            Read::More(records) => left.take(records),
+            Read::All(records) => {
+                left.begin_anew();
+                left.take(records);
+            }
+        }
         if let Some(torn) = journal.torn() {
             warn!(log, "the journal's end was damaged"; "what" => %torn);
         }
@@ -366,7 +390,7 @@ impl Master {
         };
         master.watch().map_err(system("watching the sockets"))?;
         master.turn_begins();
-        master.recover(restart, records, others);
+        master.recover(restart, left, others);
         if strangers {
             master.watch_strangers();
         }

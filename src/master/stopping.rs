@@ -45,9 +45,7 @@ impl Master {
                 }
                 let workers: Vec<u32> = self.apps.workers.keys().copied().collect();
                 self.stop_in_order(&workers);
-                for pool in &mut self.pools {
-                    pool.idle.clear();
-                }
+                (0..self.pools.len()).for_each(|index| self.dismiss_all_idle(index));
                 self.timers.after(self.options.shutdown_timeout.mul_f32(0.4), Timer::Stop);
             }
             Some(_) => self.stop_step(),

@@ -207,6 +207,8 @@ impl Master {
                     nonce: child.nonce,
                     order: child.order,
                     carried: child.carried,
+                    // Perhaps: it is told nothing new then.
+                    kept: true,
                     channel,
                 });
             }

@@ -110,8 +110,7 @@ impl Master {
             for g in pool.generations.iter_mut().filter(|g| g.number != number) {
                 g.retired = true;
             }
-            let dismissed: Vec<u32> = pool.idle.drain(..).map(|child| child.generation).collect();
-            dismissed.into_iter().for_each(|number| self.drop_if_done(index, number));
+            self.dismiss_all_idle(index);
             self.keep_orders(index);
         }
         let pool = &mut self.pools[index];
@@ -202,7 +201,8 @@ impl Master {
         g.retired = true;
         let reload = g.orders.take().is_some();
         let silent = g.silent;
-        if !reload {
+        // Those of one that a reload has replaced were others than the pool's.
+        if pool.current == Some(number) {
             self.divide_orders(index, number);
         }
         if silent {

@@ -13,6 +13,7 @@
 
 mod admission;
 mod backoff;
+mod idle;
 mod zygote;
 
 use std::collections::VecDeque;
@@ -22,11 +23,12 @@ use std::time::Duration;
 
 pub use admission::{Admission, Verdict};
 pub use backoff::Backoff;
+pub use idle::IdleChild;
 pub use zygote::{Orders, Outlets, StartError, start};
 
 use crate::processfile;
 use crate::sys::pidfd::PidFd;
-use crate::sys::{memfd, poll, seqpacket};
+use crate::sys::{memfd, seqpacket};
 use crate::wire::channel::{Flags, HEADER_LEN, Header, INLINE_MAX, Order, ReadyInfo};
 use crate::wire::info::PoolState;
 
@@ -56,8 +58,10 @@ pub struct Pool {
     pub starting: u32,
     /// Somebody waits who has not been told so.
     pub untold: bool,
-    /// Children that wait for a request, the longest waiting first.
+    /// Children that wait for a request, the longest waiting first; those that the keeper has, too, before all others.
     pub idle: VecDeque<IdleChild>,
+    /// Somebody looks after a while whether there are some for the keeper.
+    pub watching_idle: bool,
     /// Why there is no zygote, or why the latest reload failed.
     pub error: Option<String>,
     /// The latest preload failed: `run` is told so, until one works.
@@ -107,23 +111,6 @@ pub struct Generation {
     pub silent: bool,
 }
 
-/// A child that waits for its one request.
-#[derive(Debug)]
-pub struct IdleChild {
-    /// The generation it answers on the channel of (another one, if its zygote died before it had forked it).
-    pub generation: u32,
-    /// What its order named it.
-    pub number: u32,
-    /// The nonce of its order.
-    pub nonce: u64,
-    /// The place of its order among all of the pool's, and when it was sent, ns monotonic.
-    pub order: (u64, u64),
-    /// The zygote that was to fork it has died before it had read that.
-    pub carried: bool,
-    /// Where its request goes.
-    pub channel: OwnedFd,
-}
-
 impl Pool {
     /// A pool without processes, whose output goes nowhere yet.
     pub fn new(definition: processfile::Pool) -> io::Result<Pool> {
@@ -137,6 +124,7 @@ impl Pool {
             starting: 0,
             untold: false,
             idle: VecDeque::new(),
+            watching_idle: false,
             error: None,
             down: false,
             outdated: false,
@@ -182,23 +170,6 @@ impl Pool {
         }
     }
 
-    /// Asks the current zygote for idle children until there are as many as wanted. Their channels are made here; that a
-    /// child is not forked yet does not matter to whoever sends it a request.
-    pub fn refill(&mut self, now: u64, mut nonce: impl FnMut() -> u64) -> io::Result<()> {
-        while self.idle.len() < self.definition.idle as usize {
-            let (ours, theirs) = seqpacket::pair()?;
-            self.next_idle = self.next_idle.wrapping_add(1);
-            let generation = self.current.unwrap_or(0);
-            let order = (self.next_order(), now);
-            let child =
-                IdleChild { generation, order, carried: false, number: self.next_idle, nonce: nonce(), channel: ours };
-            let header = Header { kind: Order::Fork, flags: Flags::CHANNEL, slot: child.number, nonce: child.nonce };
-            seqpacket::send(self.orders.ours.as_fd(), &[IoSlice::new(&header.encode())], &[theirs.as_fd()], false)?;
-            self.idle.push_back(child);
-        }
-        Ok(())
-    }
-
     /// How many idle children have been named, and how many orders have been sent.
     pub fn counters(&self) -> (u32, u64) {
         (self.next_idle, self.orders_sent)
@@ -222,12 +193,6 @@ impl Pool {
             Ok(Some(n)) if n >= HEADER_LEN => Header::<Order>::decode(&head).ok().map(|(h, _)| (h.slot, h.nonce)),
             _ => None,
         }
-    }
-
-    /// Forgets idle children that have died; gives their generations.
-    pub fn drop_dead_idle(&mut self) -> io::Result<Vec<u32>> {
-        let dead = poll::hung_up(self.idle.iter().map(|c| c.channel.as_fd()))?;
-        Ok(dead.iter().rev().filter_map(|&i| self.idle.remove(i)).map(|child| child.generation).collect())
     }
 
     /// Whether nothing of that generation can say anything any more.

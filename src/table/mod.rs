@@ -12,6 +12,7 @@
 //! Everything is a 64-bit word, little-endian as the machine is; nothing in here allocates but [`Reader`].
 
 mod beat;
+mod ended;
 mod ring;
 mod slot;
 
@@ -22,6 +23,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use beat::{Beat, Seen};
+pub use ended::{EndedRow, Row};
 pub use ring::{ExitEntry, RingReader, RingWriter};
 pub use slot::{Claim, Record};
 

@@ -12,22 +12,22 @@ use crate::wire::status::{State, Usage};
 
 pub(super) const SLOT_WORDS: usize = 72;
 
-const SEQ: usize = 0;
+pub(super) const SEQ: usize = 0;
 /// State (bits 0–7, 0: free), kind of end (8–15), timed out (16), captures (17), worker (18), generation (32–63).
-const STATE: usize = 1;
-const WORKER: u64 = 1 << 18;
+pub(super) const STATE: usize = 1;
+pub(super) const WORKER: u64 = 1 << 18;
 const NONCE: usize = 2;
 const PID: usize = 3;
 const FORK_SEQ: usize = 4;
-const QUEUED_AT: usize = 5;
-const STARTED_AT: usize = 6;
-const ENDED_AT: usize = 7;
+pub(super) const QUEUED_AT: usize = 5;
+pub(super) const STARTED_AT: usize = 6;
+pub(super) const ENDED_AT: usize = 7;
 const END: usize = 8;
 const USAGE: usize = 9;
 /// Lengths of id (0–7), pool (8–15), entry (16–23).
-const LENGTHS: usize = 16;
-const ID: usize = 17;
-const POOL: usize = 25;
+pub(super) const LENGTHS: usize = 16;
+pub(super) const ID: usize = 17;
+pub(super) const POOL: usize = 25;
 const ENTRY: usize = 33;
 const ENTRY_WORDS: usize = 32;
 
@@ -36,7 +36,7 @@ const TIMEOUT: usize = 65;
 /// Milliseconds from TERM to KILL.
 const KILL_TIMEOUT: usize = 66;
 /// ns monotonic; of one boot, as the pids are.
-const STARTED_MONO: usize = 67;
+pub(super) const STARTED_MONO: usize = 67;
 /// ns monotonic; 0: it has not been told to end.
 const KILL_AT: usize = 68;
 
@@ -286,7 +286,7 @@ fn encode(state: State) -> u64 {
     }
 }
 
-fn decode(word: u64) -> Option<State> {
+pub(super) fn decode(word: u64) -> Option<State> {
     Some(match word & 0xff {
         1 => State::Queued,
         2 => State::Starting,

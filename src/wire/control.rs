@@ -2,12 +2,15 @@
 //!
 //! Both are the same binary most of the time, but not during an upgrade: letters are never reused.
 
+/// What the names of idle children's channels begin with. A successor is handed them by its predecessor, so that the keeper hands them only to a master that follows one that has died.
+pub const IDLE: &str = "idle/";
+
 /// Master → keeper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToKeeper {
     /// Keep the descriptor that comes with this under this name, replacing one of that name.
     Store(String),
-    /// Close what is kept under this name.
+    /// Close what is kept under this name, or under all that begin with it if it ends with a slash.
     Drop(String),
     /// Serving. Until a master has said so for the first time, its end is the end of the keeper.
     Ready,

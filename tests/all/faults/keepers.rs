@@ -109,6 +109,8 @@ fn fault_28_survivors_of_a_keeper_and_its_master_are_adopted_by_the_next_daemon_
     processes::send(master, Signal::SIGKILL);
     processes::send(keeper, Signal::SIGKILL);
     daemon.ends(SOON);
+    // Until it has gone, the directory is its own.
+    eventually("the master has gone", || (!processes::alive(master)).then_some(()));
     let mut next = Next::start(&daemon, below);
     let mut client = eventually("the next daemon answers", || {
         let mut client = Client::unix(&daemon.socket()).ok()?;

@@ -10,10 +10,12 @@ mod ending;
 mod exits;
 mod hostile;
 mod keepers;
+mod kept;
 mod limits;
 pub mod masters;
 mod pids;
 mod replacing;
+mod resting;
 // Of a release there are no steps.
 #[cfg(debug_assertions)]
 mod received;

@@ -1,0 +1,79 @@
+//! Idle children that outlive this master: the keeper has their channels, too ([`crate::pool`] says which and why).
+//!
+//! Whoever is given a request is taken from the keeper first, so that what it has when a master dies are children that wait.
+
+use std::collections::HashSet;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use super::Master;
+use super::timers::Timer;
+use crate::pool::IdleChild;
+use crate::sys::clock::monotonic_ns;
+use crate::wire::control::ToKeeper;
+
+/// So many are given to the keeper in a turn of the loop.
+const AT_ONCE: usize = 128;
+/// Until the next are, or orders are looked at again that have not been read.
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl Master {
+    /// Looks after a while whether some have rested.
+    pub(super) fn watch_idle(&mut self, index: usize) {
+        let pool = &mut self.pools[index];
+        if let (false, Some(at)) = (pool.watching_idle, pool.rested_at()) {
+            pool.watching_idle = true;
+            self.timers.at(at.max(monotonic_ns() + PAUSE.as_nanos() as u64), Timer::Idle { pool: index });
+        }
+    }
+
+    /// Gives those that have rested to the keeper.
+    pub(super) fn keep_idle(&mut self, index: usize) {
+        let pool = &mut self.pools[index];
+        pool.watching_idle = false;
+        if self.fostered || self.stopping() {
+            return;
+        }
+        let pool = &mut self.pools[index];
+        for at in pool.rested(monotonic_ns()).take(AT_ONCE) {
+            let child = &pool.idle[at];
+            let message = ToKeeper::Store(pool.idle_name(child));
+            super::keeping::keep(&self.keeper, &message, Some(child.channel.as_fd()), &self.log);
+            pool.idle[at].kept = true;
+        }
+        self.watch_idle(index);
+    }
+
+    /// These are not used any more: each leaves with the last copy of its channel.
+    pub(super) fn dismiss_idle(&mut self, index: usize, children: impl IntoIterator<Item = IdleChild>) {
+        for child in children {
+            if child.kept {
+                self.tell_keeper(&ToKeeper::Drop(self.pools[index].idle_name(&child)), None);
+            }
+            drop(child.channel);
+            self.drop_if_done(index, child.generation);
+        }
+    }
+
+    /// None of that pool's is used any more. In one word, so that no master is left a part of them.
+    pub(super) fn dismiss_all_idle(&mut self, index: usize) {
+        let children = std::mem::take(&mut self.pools[index].idle);
+        if children.iter().any(|child| child.kept) {
+            self.tell_keeper(&ToKeeper::Drop(self.pools[index].idle_names()), None);
+        }
+        let generations: HashSet<u32> = children.iter().map(|child| child.generation).collect();
+        drop(children);
+        generations.into_iter().for_each(|number| self.drop_if_done(index, number));
+    }
+
+    /// Those that a killed master has left to the keeper wait for us. `stored`: by name.
+    pub(super) fn adopt_idle(&mut self, stored: Vec<(String, OwnedFd)>) {
+        let now = monotonic_ns();
+        for (name, channel) in stored {
+            let index = name.split('/').nth(1).and_then(|pool| self.pool_index(pool));
+            if !index.is_some_and(|index| self.pools[index].adopt_idle(&name, channel, now)) {
+                self.tell_keeper(&ToKeeper::Drop(name), None);
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Idle children: asked for ahead, and waiting for one request each on a channel of their own.
+//!
+//! A child leaves when nobody has the other end of its channel any more, so that those which only the master has go with it. Those
+//! that have waited for a while are the keeper's, too: they outlive a master that is killed, and wait for the next one. It costs the
+//! keeper a descriptor for each, and two messages: so those that are used at once, under load, are spared it, and are used first.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use super::Pool;
+use crate::sys::{poll, seqpacket};
+use crate::wire::channel::{Flags, Header, Order};
+use crate::wire::control::IDLE;
+
+/// Who waits for longer than this is given to the keeper.
+const REST: Duration = Duration::from_secs(1);
+/// Within this time a child that has been asked for may not be forked yet, while others wait.
+const FORKED: Duration = Duration::from_millis(5);
+
+/// A child that waits for its one request.
+#[derive(Debug)]
+pub struct IdleChild {
+    /// The generation it answers on the channel of (another one, if its zygote died before it had forked it).
+    pub generation: u32,
+    /// What its order named it.
+    pub number: u32,
+    /// The nonce of its order.
+    pub nonce: u64,
+    /// The place of its order among all of the pool's, and when it was sent, ns monotonic.
+    pub order: (u64, u64),
+    /// The zygote that was to fork it has died before it had read that.
+    pub carried: bool,
+    /// The keeper may have its channel, too, and has to be told before it is used.
+    pub kept: bool,
+    /// Where its request goes.
+    pub channel: OwnedFd,
+}
+
+impl Pool {
+    /// Asks the current zygote for idle children until there are as many as wanted. Their channels are made here; that a
+    /// child is not forked yet does not matter to whoever sends it a request.
+    pub fn refill(&mut self, now: u64, mut nonce: impl FnMut() -> u64) -> io::Result<()> {
+        while self.idle.len() < self.definition.idle as usize {
+            let (ours, theirs) = seqpacket::pair()?;
+            self.next_idle = self.next_idle.wrapping_add(1);
+            let child = IdleChild {
+                generation: self.current.unwrap_or(0),
+                number: self.next_idle,
+                nonce: nonce(),
+                order: (self.next_order(), now),
+                carried: false,
+                kept: false,
+                channel: ours,
+            };
+            let header = Header { kind: Order::Fork, flags: Flags::CHANNEL, slot: child.number, nonce: child.nonce };
+            seqpacket::send(self.orders.ours.as_fd(), &[IoSlice::new(&header.encode())], &[theirs.as_fd()], false)?;
+            self.idle.push_back(child);
+        }
+        Ok(())
+    }
+
+    /// The child for the next request.
+    pub fn take_idle(&mut self, now: u64) -> Option<IdleChild> {
+        let at = self.kept_idle();
+        let forked = |child: &IdleChild| child.order.1 + FORKED.as_nanos() as u64 <= now;
+        if self.idle.get(at).is_some_and(forked) { self.idle.remove(at) } else { self.idle.pop_front() }
+    }
+
+    /// One that has been taken and got no request.
+    pub fn put_back_idle(&mut self, child: IdleChild) {
+        let at = self.kept_idle();
+        self.idle.insert(at, child);
+    }
+
+    /// When the next one will have waited for long enough to be the keeper's, too, ns monotonic; None: there is none.
+    pub fn rested_at(&self) -> Option<u64> {
+        let next = self.idle.get(self.kept_idle()).filter(|child| !child.carried)?;
+        Some(next.order.1 + REST.as_nanos() as u64)
+    }
+
+    /// Those of `idle` that have, and are there for sure.
+    pub fn rested(&self, now: u64) -> std::ops::Range<usize> {
+        // Their zygote may die before it has read this one, and leave it to the next.
+        let first_unread = match self.unread_order() {
+            None => u64::MAX,
+            Some(unread) => self.idle.iter().find(|c| (c.number, c.nonce) == unread).map_or(0, |c| c.order.0),
+        };
+        let from = self.kept_idle();
+        let rest = REST.as_nanos() as u64;
+        let ready = |c: &IdleChild| !c.carried && c.order.0 < first_unread && c.order.1 + rest <= now;
+        let count = self.idle.range(from..).take_while(|c| ready(c)).count();
+        from..from + count
+    }
+
+    /// The name that a child's channel has in the keeper's store; it tells a master that knows of nothing what there is to be known.
+    pub fn idle_name(&self, child: &IdleChild) -> String {
+        let IdleChild { generation, number, nonce, .. } = child;
+        let their_end = self.generations.iter().find(|g| g.number == *generation).map_or(0, |g| g.their_end);
+        format!("{}{generation}/{number}/{nonce}/{their_end}", self.idle_names())
+    }
+
+    /// What all of these names begin with.
+    pub fn idle_names(&self) -> String {
+        format!("{IDLE}{}/", self.definition.name)
+    }
+
+    /// Takes the child of that name of one of our generations, which a master that was killed has left to the keeper. False: nobody
+    /// needs it any more.
+    pub fn adopt_idle(&mut self, name: &str, channel: OwnedFd, now: u64) -> bool {
+        let parts: Vec<&str> = name.split('/').collect();
+        let [_, _, generation, number, nonce, their_end] = parts[..] else { return false };
+        let (Ok(generation), Ok(number), Ok(nonce)) = (generation.parse(), number.parse(), nonce.parse()) else {
+            return false;
+        };
+        let Some(g) = self.generation(generation) else { return false };
+        if let (0, Ok(inode)) = (g.their_end, their_end.parse()) {
+            g.their_end = inode;
+        }
+        // Its order was a former master's, and has been read.
+        let child = IdleChild { generation, number, nonce, order: (0, now), carried: false, kept: true, channel };
+        // The names come in the order of texts.
+        let at = self.idle.partition_point(|c| (c.generation, c.number) < (generation, number));
+        self.idle.insert(at, child);
+        true
+    }
+
+    /// Forgets idle children that have died, and gives them.
+    pub fn drop_dead_idle(&mut self) -> io::Result<Vec<IdleChild>> {
+        let dead = poll::hung_up(self.idle.iter().map(|c| c.channel.as_fd()))?;
+        Ok(dead.iter().rev().filter_map(|&i| self.idle.remove(i)).collect())
+    }
+
+    /// How many of them the keeper has: they come first.
+    fn kept_idle(&self) -> usize {
+        self.idle.partition_point(|child| child.kept)
+    }
+}
