@@ -87,6 +87,7 @@ namespace Preforkd {
             int getrlimit(int resource, limit *l);
             int setrlimit(int resource, const limit *l);
             int madvise(uint64_t address, size_t length, int advice);
+            int mincore(uint64_t address, size_t length, char *pages);
             void *mmap(uint64_t address, size_t length, int protection, int flags, int fd, int64_t offset);
             void _exit(int code);
             int *__errno_location(void);';
@@ -393,20 +394,26 @@ namespace Preforkd {
                     $this->closeOnExec((int) $fd);
                 }
             }
-            $this->collapse();
         }
 
         /**
-         * Fork time is page tables: asks the kernel to put large mappings into huge pages (Linux 6.1; no privilege
-         * needed; elsewhere it fails without harm).
+         * Fork time is page tables: puts anonymous memory, where at least half of 2 MiB are there, into huge pages (Linux 6.1;
+         * no privilege needed; elsewhere it fails without harm).
          */
-        private function collapse(): void
+        public function collapse(): void
         {
+            $there = $this->c->new('char[512]'); // a byte for each of the small pages
             foreach (\file('/proc/self/maps') as $line) {
-                if (\preg_match('~^([0-9a-f]+)-([0-9a-f]+) rw-p \S+ \S+ 0\s~', $line, $m)) {
-                    [$from, $to] = [(\hexdec($m[1]) + 0x1fffff) & ~0x1fffff, \hexdec($m[2]) & ~0x1fffff];
-                    if ($to > $from) {
-                        $this->c->madvise($from, $to - $from, 25 /* MADV_COLLAPSE */);
+                if (!\preg_match('~^([0-9a-f]+)-([0-9a-f]+) rw-p \S+ \S+ 0\s~', $line, $m)) {
+                    continue;
+                }
+                $to = \hexdec($m[2]) - 0x200000;
+                for ($at = (\hexdec($m[1]) + 0x1fffff) & ~0x1fffff; $at <= $to; $at += 0x200000) {
+                    if (
+                        $this->c->mincore($at, 0x200000, $there) === 0
+                        && \substr_count(\FFI::string($there, 512), "\0") <= 256
+                    ) {
+                        $this->c->madvise($at, 0x200000, 25 /* MADV_COLLAPSE */);
                     }
                 }
             }
@@ -656,6 +663,11 @@ namespace Preforkd {
             \unlink($path);
         }
 
+        /** Not without FFI. */
+        public function collapse(): void
+        {
+        }
+
         /** Without shutdown functions and destructors. */
         public function leave(int $code): never
         {
@@ -845,7 +857,7 @@ namespace Preforkd {
 
         private static ByFfi|ByPcntl $way;
         private static string $pool = '', $generation = '', $tag = "\0\0\0\0\0\0\0\0\0\0\0\0";
-        private static bool $fast = true;
+        private static bool $fast = true, $huge = true;
         private static ?int $cpuSeconds = null;
         private static string $maxTime = '0';
         /** @var array<callable> */
@@ -855,6 +867,8 @@ namespace Preforkd {
         /** preload, serve (the zygote), prepare, run (its child); gone once the last word is said */
         private static string $phase = 'preload';
         private static int $pid = 0;
+        /** What the fork of this child took: STARTED's payload. */
+        private static string $forking = '';
         /** @var ?int the exit code where it is known for sure */
         private static ?int $code = null;
         private static bool $errorSent = false;
@@ -879,6 +893,7 @@ namespace Preforkd {
             self::$root = \rtrim(\realpath($config['cwd']) ?: $config['cwd'], '/');
             self::$entries = $config['entries'] ?? null;
             self::$fast = $config['shutdown'] !== 'full';
+            self::$huge = $config['huge_pages'] ?? true;
             self::$cpuSeconds = isset($config['cpu_time']) ? (int) $config['cpu_time'] : null;
             self::title(self::$pool . ' zygote #' . self::$generation . ' loading');
             self::$way = self::way();
@@ -942,6 +957,9 @@ namespace Preforkd {
             \gc_collect_cycles();
             \set_error_handler(static fn () => true);
             self::$way->settle();
+            if (self::$huge) {
+                self::$way->collapse();
+            }
             // PHP remembers where a link leads: /proc/self would lead to the zygote for ever.
             foreach (\realpath_cache_get() as $path => ['realpath' => $target]) {
                 if (\str_starts_with($target, '/proc/')) {
@@ -981,8 +999,10 @@ namespace Preforkd {
                             . 'copy only one of them; start threads after the fork (preforkd_after_fork) or in the run');
                         continue;
                     }
+                    $before = \hrtime(true);
                     $pid = self::$way->fork($order);
                     if ($pid === 0) {
+                        self::$forking = \pack('V', \intdiv(\hrtime(true) - $before, 1000));
                         self::child($order);
                         return;
                     }
@@ -1057,7 +1077,7 @@ namespace Preforkd {
                 self::refuse('error', \get_class($thrown) . ' before the start: ' . $thrown->getMessage()
                     . ' in ' . $thrown->getFile() . ':' . $thrown->getLine());
             }
-            if (!self::send(STARTED)) {
+            if (!self::send(STARTED, self::$forking)) {
                 self::$way->leave(0); // nobody waits for it any more
             }
             self::$phase = 'run';

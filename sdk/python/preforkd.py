@@ -242,6 +242,7 @@ def fork_by_clone():
     before.restype = in_parent.restype = in_child.restype = None
     syscall.restype = ctypes.c_long
     library.madvise.argtypes = (ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int)
+    library.mincore.argtypes = (ctypes.c_size_t, ctypes.c_size_t, ctypes.c_void_p)
 
     # glibc keeps the thread id beside the thread's other data and would not notice a raw clone; the kernel
     # knows the address and writes the new id there. musl keeps a lock at that address: hence the comparison.
@@ -327,19 +328,20 @@ def threads_message(pool, count):
     )
 
 
-def collapse(madvise):
-    """Puts the preload's memory into huge pages (Linux 6.1): a fork copies a table entry for each page there is."""
-    huge, madv_collapse, begin, end = 2 << 20, 25, 0, 0
-    with open("/proc/self/smaps") as smaps:
-        for line in smaps:
-            words = line.split()
-            if "-" in words[0]:
-                begin, end = (int(address, 16) for address in words[0].split("-"))
-                anonymous = words[1] == "rw-p" and (len(words) == 5 or words[5].startswith(("[heap]", "[anon")))
-            elif words[0] == "Rss:" and anonymous and int(words[1]) * 1024 > (end - begin) * 3 // 4:
-                first, last = -(-begin // huge) * huge, end // huge * huge
-                if last > first:
-                    madvise(first, last - first, madv_collapse)
+def collapse(library):
+    """Puts the preload's memory into huge pages (Linux 6.1): a fork copies a table entry for each page there is.
+
+    Only where half of a huge page's small ones are there: memory grows to twice what it was at most.
+    """
+    huge, madv_collapse = 2 << 20, 25
+    there = bytearray(512)
+    pages = (sys.modules["ctypes"].c_char * len(there)).from_buffer(there)
+    with open("/proc/self/maps") as maps:
+        ranges = [line.split()[0] for line in maps if line.split()[1] == "rw-p" and line.split()[4] == "0"]
+    for begin, end in (map(functools.partial(int, base=16), words.split("-")) for words in ranges):
+        for block in range(-(-begin // huge) * huge, end - huge + 1, huge):
+            if library.mincore(block, huge, pages) == 0 and there.count(0) <= len(there) // 2:
+                library.madvise(block, huge, madv_collapse)
 
 
 # --- Titles -------------------------------------------------------------------------------------
@@ -601,7 +603,8 @@ class Zygote:
         self.pool, self.generation = settings["pool"], settings["generation"]
         self.preload, self.cwd = settings.get("preload"), settings["cwd"]
         self.cpu_time, self.full = settings.get("cpu_time"), settings.get("shutdown") == "full"
-        self.warnings, self.forks, self.collects = [], {}, True
+        self.huge = settings.get("huge_pages", True)
+        self.warnings, self.forks, self.collects, self.forking = [], {}, True, b""
         self.orders = seqpacket(ORDERS)
         self.fork, library, memmove = None, None, None
         if os.environ.pop("PREFORKD_PYTHON_VIA", "ctypes") != "fork":
@@ -649,7 +652,8 @@ class Zygote:
         gc.disable()
         if self.library:
             self.library.fflush(None)
-            collapse(self.library.madvise)
+            if self.huge:
+                collapse(self.library)
         freeze()
         rehearse(self, REHEARSALS)
         freeze()
@@ -693,7 +697,11 @@ class Zygote:
             message, code = threads_message(self.pool, thread_count()), None
         else:
             try:
-                return self.fork()
+                before = time.perf_counter_ns()
+                pid = self.fork()
+                if pid == 0:
+                    self.forking = struct.pack("<I", (time.perf_counter_ns() - before) // 1000)
+                return pid
             except OSError as problem:
                 message, code = f"pool {self.pool}: the fork failed: {problem.strerror}", problem.errno
                 if code == errno.EAGAIN:
@@ -848,7 +856,7 @@ def run(zygote, order):
         reply(REFUSED, to_json({"code": code, "message": message}))
         flush(open_writers())
         os._exit(0)
-    if not reply(STARTED):
+    if not reply(STARTED, zygote.forking):
         os._exit(0)  # nobody waits for it any more
     os.register_at_fork(after_in_child=forget_channel)
     try:

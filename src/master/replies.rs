@@ -124,6 +124,10 @@ impl Master {
                     self.kill_unasked(pool, pid, header.nonce, extra.pidfd);
                     return None;
                 }
+                // Kits that do not measure it say nothing.
+                if let (Some(us), Some(g)) = (payload.first_chunk(), self.pools[pool].generation(generation)) {
+                    g.fork_took(u32::from_le_bytes(*us));
+                }
                 self.started(pool, generation, header.slot, pid, extra.pidfd)
             }
             Reply::Refused => {

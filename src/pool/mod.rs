@@ -25,6 +25,7 @@ pub use backoff::Backoff;
 pub use zygote::{Orders, Outlets, StartError, start};
 
 use crate::processfile;
+use crate::sys::huge::Anonymous;
 use crate::sys::pidfd::PidFd;
 use crate::sys::{memfd, poll, seqpacket};
 use crate::wire::channel::{Flags, HEADER_LEN, Header, INLINE_MAX, Order, ReadyInfo};
@@ -97,6 +98,10 @@ pub struct Generation {
     pub preload_timer: Option<(u64, u64)>,
     /// From its start to READY, in milliseconds.
     pub preload_ms: Option<u64>,
+    /// What its zygote had of memory, and when that was read (ns monotonic).
+    pub memory: Option<(u64, Anonymous)>,
+    /// What its forks take, in microseconds.
+    pub fork_us: Option<u32>,
     /// Orders of its own, when it does not obey the pool's: one that a reload brings up, until it takes over.
     pub orders: Option<Orders>,
     /// Runs that it was asked for, or that answer here, and live.
@@ -122,6 +127,15 @@ pub struct IdleChild {
     pub carried: bool,
     /// Where its request goes.
     pub channel: OwnedFd,
+}
+
+impl Generation {
+    /// One more of its forks has taken so many microseconds; it counts for an eighth.
+    pub fn fork_took(&mut self, us: u32) {
+        let mean = u64::from(self.fork_us.unwrap_or(us));
+        // Of at most 32 bits, as both are.
+        self.fork_us = Some(((mean * 7 + u64::from(us) + 4) / 8) as u32);
+    }
 }
 
 impl Pool {

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use crate::processfile::{self, Output, Pool, Runtime};
+use crate::processfile::{self, HugePages, Output, Pool, Runtime};
 use crate::sys::pidfd::PidFd;
 use crate::sys::spawn::{Limit, Program, SpawnError, spawn};
 use crate::sys::{files, memfd, seqpacket, users};
@@ -180,5 +180,6 @@ fn config(pool: &Pool, generation: u32) -> ZygoteConfig {
             processfile::Shutdown::Full => Shutdown::Full,
         },
         cpu_time: pool.limits.cpu_time.map(|t| t.as_secs()),
+        huge_pages: pool.huge_pages == HugePages::Auto,
     }
 }

@@ -22,13 +22,14 @@ use std::collections::HashMap;
 use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::sys::clone::{Fork, Forker, exit_now};
 use crate::sys::process::{self, Mark, Title};
-use crate::sys::{memfd, seqpacket};
+use crate::sys::{huge, memfd, seqpacket};
 use crate::wire::channel::{
     self, Flags, ForkFailed, Forked, Header, INLINE_MAX, Kind, MESSAGE_MAX, Order, ReadyInfo, Reply, ZygoteConfig,
 };
@@ -149,6 +150,9 @@ impl Zygote {
 
     fn obey(&self, orders: OwnedFd) -> io::Result<()> {
         self.show(&format!("zygote #{}", self.config.generation));
+        if self.config.huge_pages {
+            huge::collapse();
+        }
         let info = ReadyInfo { runtime: "native".into(), via: Some("clone".into()), warnings: Vec::new() };
         reply(self.replies.as_fd(), Reply::Ready, (0, 0), Some(&info))?;
         let forker = Forker::new();
@@ -186,10 +190,12 @@ impl Zygote {
                         reply(self.replies.as_fd(), Reply::ForkFailed, slot, Some(&ForkFailed { message, errno }))?;
                         continue;
                     }
+                    let before = Instant::now();
                     match forker.fork_sibling() {
                         Ok(Fork::Child) => {
+                            let forking = before.elapsed();
                             drop(orders);
-                            child::run(self, buffer, len, extra.fds)
+                            child::run(self, forking, buffer, len, extra.fds)
                         }
                         Ok(Fork::Parent(pid)) => {
                             forks[next % REMEMBERED] = (slot.0, slot.1, pid);

@@ -31,4 +31,5 @@ mod timeouts;
 mod tokens;
 mod upkeep;
 mod wait;
+mod warm;
 mod workers;
