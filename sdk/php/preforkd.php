@@ -419,6 +419,11 @@ namespace Preforkd {
             }
         }
 
+        public function exitStatus(): ?ExitStatus
+        {
+            return ExitStatus::find();
+        }
+
         public function leave(int $code): never
         {
             $this->c->_exit($code);
@@ -668,6 +673,12 @@ namespace Preforkd {
         {
         }
 
+        /** Not without FFI either. */
+        public function exitStatus(): ?ExitStatus
+        {
+            return null;
+        }
+
         /** Without shutdown functions and destructors. */
         public function leave(int $code): never
         {
@@ -677,6 +688,116 @@ namespace Preforkd {
             // Where temporary files may not be executed.
             @\pcntl_exec('/bin/sh', ['-c', "exit $code"], []);
             exit($code);
+        }
+    }
+
+    /**
+     * The code of an exit(), which PHP tells nobody. It is an int somewhere in executor_globals; where, differs from build to
+     * build, and is found by leaving from a piece of code with codes that nothing else there is equal to.
+     */
+    final class ExitStatus
+    {
+        private const C = '
+            extern char executor_globals[2048];
+            int zend_eval_stringl_ex(const char *code, size_t length, void *result, const char *name, bool handle);';
+
+        private function __construct(private readonly \FFI\CData $place)
+        {
+        }
+
+        /** Null where there is no such thing (threads, a library of its own), or not one place alone. */
+        public static function find(): ?self
+        {
+            try {
+                $php = \FFI::cdef(self::C);
+            } catch (\FFI\Exception) {
+                return null;
+            }
+            $globals = $php->executor_globals;
+            if (!\function_exists('exit') && \PHP_VERSION_ID >= 80400 || !self::readable($php, $globals)) {
+                return null;
+            }
+            $places = null;
+            // The last one leaves it as it was.
+            foreach ([\random_int(1 << 20, 1 << 30), \random_int(1 << 20, 1 << 30), 0] as $code) {
+                $text = "exit($code);";
+                $php->zend_eval_stringl_ex($text, \strlen($text), null, 'preforkd', true);
+                $found = \array_keys(\unpack('V*', \FFI::string($globals, 2048)), $code, true);
+                $places = \array_intersect($places ?? $found, $found);
+            }
+            if (\count($places) !== 1) {
+                return null;
+            }
+            $at = 4 * (\reset($places) - 1); // unpack counts from 1
+            return new self($php->cast('int *', \FFI::addr($globals[$at])));
+        }
+
+        /** Whether as much as is looked at lies in memory that is there; the real size is not known. */
+        private static function readable(\FFI $php, \FFI\CData $globals): bool
+        {
+            $from = $php->cast('uint64_t', \FFI::addr($globals[0]))->cdata;
+            foreach (\file('/proc/self/maps') as $line) {
+                [$begin, $end] = \array_map('hexdec', \explode('-', \strstr($line, ' ', true)));
+                if ($begin <= $from && $from + 2048 <= $end) {
+                    return true;
+                }
+            }
+            return false;
+        }
+
+        public function now(): int
+        {
+            return $this->place[0];
+        }
+    }
+
+    /** What a run has made and left behind: PHP's own end would destroy it, and walk through the preload for that. */
+    final class Left
+    {
+        /** @var array<string, int> the preload's global variables; its objects' ids, else 0 */
+        private static array $globals = [];
+        private static int $resource = 0;
+
+        public static function afterPreload(): void
+        {
+            foreach ($GLOBALS as $name => $value) {
+                self::$globals[$name] = \is_object($value) ? \spl_object_id($value) : 0;
+            }
+            self::$resource = \max([0, ...\array_keys(\get_resources())]);
+        }
+
+        /** Global variables in PHP's order: objects, the latest first, but for those of several names; then the rest. */
+        public static function destroy(): void
+        {
+            $objects = $others = [];
+            foreach ($GLOBALS as $name => $value) {
+                $id = \is_object($value) ? \spl_object_id($value) : 0;
+                if ((self::$globals[$name] ?? -1) !== $id) {
+                    $id === 0 ? $others[$name] = 0 : $objects[$name] = $id;
+                }
+            }
+            $value = null; // or else it would keep the last one
+            $shared = \array_filter(\array_count_values($objects), fn ($names) => $names > 1);
+            $last = \array_filter($objects, fn ($id) => isset($shared[$id]));
+            \asort($last);
+            $order = \array_reverse(\array_diff_key($objects, $last), true) + $last + \array_reverse($others, true);
+            foreach (\array_keys($order) as $name) {
+                unset($GLOBALS[$name]);
+            }
+        }
+
+        /** What a stream still holds goes out, and what is piped to is waited for; sessions are written. */
+        public static function close(): void
+        {
+            $resources = \array_filter(\get_resources(), fn ($id) => $id > self::$resource, \ARRAY_FILTER_USE_KEY);
+            foreach (\array_reverse($resources) as $resource) {
+                if (\get_resource_type($resource) === 'stream') {
+                    \fclose($resource);
+                }
+            }
+            if (\function_exists('session_status') && \session_status() === \PHP_SESSION_ACTIVE) {
+                \session_write_close();
+            }
         }
     }
 
@@ -869,6 +990,7 @@ namespace Preforkd {
         private static int $pid = 0;
         /** What the fork of this child took: STARTED's payload. */
         private static string $forking = '';
+        private static ?ExitStatus $exitStatus = null;
         /** @var ?int the exit code where it is known for sure */
         private static ?int $code = null;
         private static bool $errorSent = false;
@@ -957,6 +1079,8 @@ namespace Preforkd {
             \gc_collect_cycles();
             \set_error_handler(static fn () => true);
             self::$way->settle();
+            self::$exitStatus = self::$way->exitStatus();
+            Left::afterPreload();
             if (self::$huge) {
                 self::$way->collapse();
             }
@@ -1222,7 +1346,10 @@ namespace Preforkd {
             if (self::$code === null && \in_array(self::$phase, ['preload', 'prepare', 'run'], true)) {
                 self::endedEarly();
             }
-            // After an exit(n) of the app n is PHP's secret: it takes its own, full way.
+            if (self::$code === null && self::$phase === 'run') {
+                // After an exit(n) of the app. Where n stays PHP's secret it takes its own, full way.
+                self::$code = self::$exitStatus?->now();
+            }
             if (self::$code !== null && self::$fast) {
                 \register_shutdown_function([self::class, 'leaveLast'], 3);
             }
@@ -1258,7 +1385,9 @@ namespace Preforkd {
                 \register_shutdown_function([self::class, 'leaveLast'], $again - 1);
                 return;
             }
+            Left::destroy();
             self::flush();
+            Left::close();
             // Output that could not be written makes the code 255, and a buffer that may not be ended is PHP's to flush.
             if (\connection_status() === \CONNECTION_NORMAL && \ob_get_level() === 0) {
                 self::$way->leave(self::$code);

@@ -13,6 +13,7 @@ mod house;
 mod imports;
 mod keep;
 mod kill;
+mod leaving;
 mod listing;
 mod logs;
 mod output;
