@@ -18,7 +18,7 @@ namespace Preforkd {
     const STARTED = 20, REFUSED = 21, PROGRESS = 22, RESULT = 23, ERROR = 24;
     const CHANNEL = 1, STDIO = 2, MEMFD = 4;
     // The last variable that a zygote is started with.
-    const MARK = "PREFORKD_TREE=0000000000000000\0";
+    const TREE = 'PREFORKD_TREE', MARK = TREE . "=0000000000000000\0";
     const INLINE = 65536, LARGEST = 1 << 20, MOST_FDS = 5;
 
     /** One message of a channel. `tag` is its slot and nonce as they came, to be repeated in the answer. */
@@ -90,6 +90,7 @@ namespace Preforkd {
             int mincore(uint64_t address, size_t length, char *pages);
             void *mmap(uint64_t address, size_t length, int protection, int flags, int fd, int64_t offset);
             void _exit(int code);
+            char *getenv(const char *name);
             int *__errno_location(void);';
 
         private const NO_SIGNAL = 0x4000; // MSG_NOSIGNAL
@@ -101,6 +102,8 @@ namespace Preforkd {
         private ?array $clone = null;
         /** Where the last variable of the initial environment lies, in which a child's tree is marked. */
         private ?\FFI\CData $mark = null;
+        /** Where the C library has that variable's value: elsewhere, once PHP has written a title. */
+        private ?\FFI\CData $variable = null;
 
         public function __construct()
         {
@@ -266,11 +269,19 @@ namespace Preforkd {
             }
         }
 
-        /** /proc/PID/environ of whatever is forked from here on shows it. */
-        public function mark(string $variable): void
+        /**
+         * /proc/PID/environ of whatever is forked from here on shows it, and programs that are executed find it. In place: a
+         * putenv() would copy pages of the heap.
+         */
+        public function mark(string $digits): void
         {
             if ($this->mark !== null) {
-                \FFI::memcpy($this->mark, $variable . "\0", \strlen(MARK));
+                \FFI::memcpy($this->mark, TREE . "=$digits\0", \strlen(MARK));
+            }
+            if ($this->variable !== null) {
+                \FFI::memcpy($this->variable, $digits, 16);
+            } else {
+                \putenv(TREE . "=$digits");
             }
         }
 
@@ -388,6 +399,8 @@ namespace Preforkd {
                 }
             }
             $this->c->alarm(0);
+            $value = $this->c->getenv(TREE);
+            $this->variable = $value !== null && \FFI::string($value) === \str_repeat('0', 16) ? $value : null;
             // The file PHP was started on. PHP itself closes it when the main script ends, so it may not be ours.
             foreach (\scandir('/proc/self/fd') as $fd) {
                 if ((int) $fd > KIT && (string) \readlink("/proc/self/fd/$fd") === Kit::$file) {
@@ -546,8 +559,9 @@ namespace Preforkd {
         }
 
         /** Without FFI only programs that a run executes have it, by the environment. */
-        public function mark(string $variable): void
+        public function mark(string $digits): void
         {
+            \putenv(TREE . "=$digits");
         }
 
         public function enterChild(?int $cpuSeconds): void
@@ -757,6 +771,7 @@ namespace Preforkd {
         /** @var array<string, int> the preload's global variables; its objects' ids, else 0 */
         private static array $globals = [];
         private static int $resource = 0;
+        private static bool $sessions = false;
 
         public static function afterPreload(): void
         {
@@ -764,6 +779,7 @@ namespace Preforkd {
                 self::$globals[$name] = \is_object($value) ? \spl_object_id($value) : 0;
             }
             self::$resource = \max([0, ...\array_keys(\get_resources())]);
+            self::$sessions = \extension_loaded('session');
         }
 
         /** Global variables in PHP's order: objects, the latest first, but for those of several names; then the rest. */
@@ -789,13 +805,15 @@ namespace Preforkd {
         /** What a stream still holds goes out, and what is piped to is waited for; sessions are written. */
         public static function close(): void
         {
-            $resources = \array_filter(\get_resources(), fn ($id) => $id > self::$resource, \ARRAY_FILTER_USE_KEY);
-            foreach (\array_reverse($resources) as $resource) {
-                if (\get_resource_type($resource) === 'stream') {
-                    \fclose($resource);
+            $resources = \get_resources();
+            if (\array_key_last($resources) > self::$resource) {
+                foreach (\array_reverse($resources, true) as $id => $resource) {
+                    if ($id > self::$resource && \get_resource_type($resource) === 'stream') {
+                        \fclose($resource);
+                    }
                 }
             }
-            if (\function_exists('session_status') && \session_status() === \PHP_SESSION_ACTIVE) {
+            if (self::$sessions && \session_status() === \PHP_SESSION_ACTIVE) {
                 \session_write_close();
             }
         }
@@ -868,11 +886,35 @@ namespace Preforkd {
     /** What may be run: own code, which lies under cwd unless the process file names it in `entries`. */
     final class Entry
     {
+        /** @var array<class-string, true> preloaded classes that have been looked at in the zygote, and can be run as they are */
+        private static array $jobs = [];
+
+        /** Reflection in a child costs it pages; so what the preload has brought is looked at once. */
+        public static function remember(): void
+        {
+            foreach (\get_declared_classes() as $name) {
+                if (\method_exists($name, 'run') && !(new \ReflectionClass($name))->isInternal()) {
+                    try {
+                        $plain = !(new \ReflectionMethod($name, 'run'))->isStatic();
+                        self::method($name, 'run');
+                    } catch (Refusal) {
+                        continue;
+                    }
+                    if ($plain) {
+                        self::$jobs[$name] = true;
+                    }
+                }
+            }
+        }
+
         /** The file of a script, or a function of the params. */
         public static function resolve(string $entry): string|\Closure
         {
             if (\str_contains($entry, '/') || \str_ends_with($entry, '.php')) {
                 return self::script($entry);
+            }
+            if (isset(self::$jobs[$entry])) {
+                return static fn ($params) => (new $entry())->run($params);
             }
             $name = \ltrim($entry, '\\');
             if (\str_contains($name, '::')) {
@@ -988,7 +1030,7 @@ namespace Preforkd {
         /** preload, serve (the zygote), prepare, run (its child); gone once the last word is said */
         private static string $phase = 'preload';
         private static int $pid = 0;
-        /** What the fork of this child took: STARTED's payload. */
+        /** What the fork before this child's took, in µs: STARTED's payload. A look at the clock would copy pages of the child. */
         private static string $forking = '';
         private static ?ExitStatus $exitStatus = null;
         /** @var ?int the exit code where it is known for sure */
@@ -1081,6 +1123,7 @@ namespace Preforkd {
             self::$way->settle();
             self::$exitStatus = self::$way->exitStatus();
             Left::afterPreload();
+            Entry::remember();
             if (self::$huge) {
                 self::$way->collapse();
             }
@@ -1126,7 +1169,6 @@ namespace Preforkd {
                     $before = \hrtime(true);
                     $pid = self::$way->fork($order);
                     if ($pid === 0) {
-                        self::$forking = \pack('V', \intdiv(\hrtime(true) - $before, 1000));
                         self::child($order);
                         return;
                     }
@@ -1134,6 +1176,7 @@ namespace Preforkd {
                         self::forkFailed(-$pid, 'pool ' . self::$pool . ': fork failed: ' . self::reason(-$pid));
                         continue;
                     }
+                    self::$forking = \pack('V', \intdiv(\hrtime(true) - $before, 1000));
                     unset(self::$forked[$order->tag]);
                     self::$forked[$order->tag] = $pid;
                     if (\count(self::$forked) > 512) {
@@ -1251,9 +1294,7 @@ namespace Preforkd {
             self::$id = $request['id'] ?? null;
             self::$params = $request['params'] ?? $args;
             self::title(self::$pool . ' ' . $entry);
-            $tree = 'PREFORKD_TREE=' . \bin2hex(\strrev(\substr(self::$tag, 4)));
-            \putenv($tree);
-            self::$way->mark($tree);
+            self::$way->mark(\bin2hex(\strrev(\substr(self::$tag, 4))));
             foreach (self::$afterFork as $hook) {
                 $hook();
             }
@@ -1385,7 +1426,10 @@ namespace Preforkd {
                 \register_shutdown_function([self::class, 'leaveLast'], $again - 1);
                 return;
             }
-            Left::destroy();
+            if (\is_string(self::$run)) {
+                // Looking at the globals copies a page of each, and a function's variables are its own.
+                Left::destroy();
+            }
             self::flush();
             Left::close();
             // Output that could not be written makes the code 255, and a buffer that may not be ended is PHP's to flush.

@@ -14,6 +14,7 @@ forked as the keeper's own (`CLONE_PARENT`); without it the kit forks twice and 
 """
 
 import _socket
+import _thread
 import atexit
 import errno
 import functools
@@ -47,7 +48,8 @@ FORK, WHOIS, RETIRE, REQUEST = 1, 2, 3, 4
 READY, PRELOAD_FAILED, FORK_FAILED, FORKED = 16, 17, 18, 19
 STARTED, REFUSED, PROGRESS, RESULT, ERROR = 20, 21, 22, 23, 24
 CHANNEL, STDIO, MEMFD = 1, 2, 4  # flags
-MARK = b"PREFORKD_TREE=0000000000000000\0"  # the last variable that a zygote is started with
+TREE = b"PREFORKD_TREE"
+MARK = TREE + b"=0000000000000000\0"  # the last variable that a zygote is started with
 INLINE = 65_536  # bytes of payload that travel in the message itself
 LARGEST = 1 << 20  # bytes of a result
 TEXT = 65_536  # bytes of an error's message and trace
@@ -351,6 +353,9 @@ class Title:
     """What ps shows: the memory of the process's arguments and initial environment, written over."""
 
     def __init__(self, ctypes_memmove):
+        self.variables = getattr(os.environ, "_data", None)  # a dict of bytes, in every CPython so far
+        if not isinstance(self.variables, dict) or TREE not in self.variables:
+            self.variables = None
         self.memmove, self.start, self.room, self.written, self.mark_at = ctypes_memmove, 0, 0, 0, 0
         with open("/proc/self/stat", "rb") as stat:
             fields = stat.read().rpartition(b") ")[2].split()
@@ -388,11 +393,16 @@ class Title:
 
     def mark(self, nonce):
         """Whatever is forked from here on is known to the master as this run's: /proc/PID/environ shows it."""
-        tree = f"{nonce:016x}"
-        os.environ["PREFORKD_TREE"] = tree
+        tree = b"%016x" % nonce
+        if self.variables is None:
+            os.environb[TREE] = tree
+        else:
+            # What os.environ does besides it does in functions of Python's, and each of those copies pages.
+            os.putenv(TREE, tree)
+            self.variables[TREE] = tree
         if not self.mark_at:
             return
-        data = b"PREFORKD_TREE=%s\0" % tree.encode()
+        data = b"%s=%s\0" % (TREE, tree)
         if self.memmove:
             self.memmove(self.mark_at, data, len(data))
             return
@@ -699,7 +709,7 @@ class Zygote:
             try:
                 before = time.perf_counter_ns()
                 pid = self.fork()
-                if pid == 0:
+                if pid:  # the next child tells of this one: to look at the clock would copy its pages
                     self.forking = struct.pack("<I", (time.perf_counter_ns() - before) // 1000)
                 return pid
             except OSError as problem:
@@ -918,6 +928,14 @@ def flush(writers):
     return fine
 
 
+def join_threads():
+    """What ends the threads of the run; None where there is none, and nobody who wants to be called before that."""
+    threading = sys.modules.get("threading")
+    if _thread._count() == 0 and not getattr(threading, "_threading_atexits", True):
+        return None
+    return getattr(threading, "_shutdown", None)
+
+
 def die_by_sigint():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGINT)
@@ -937,7 +955,7 @@ def leave(zygote, status):
         status = 0 if code is None else 1
         if isinstance(code, int):
             status = code if abs(code) < 1 << 63 else -1  # as the C long that Python makes of it
-    for last in (getattr(sys.modules.get("threading"), "_shutdown", None), atexit._run_exitfuncs):
+    for last in (join_threads(), atexit._run_exitfuncs):
         try:
             if last:
                 last()  # first joins the threads of the run, then calls the handlers

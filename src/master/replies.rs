@@ -124,7 +124,7 @@ impl Master {
                     self.kill_unasked(pool, pid, header.nonce, extra.pidfd);
                     return None;
                 }
-                // Kits that do not measure it say nothing.
+                // The first child of a zygote has nothing to tell, nor has one of a kit that does not measure it.
                 if let (Some(us), Some(g)) = (payload.first_chunk(), self.pools[pool].generation(generation)) {
                     g.fork_took(u32::from_le_bytes(*us));
                 }

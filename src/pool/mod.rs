@@ -100,7 +100,7 @@ pub struct Generation {
     pub preload_ms: Option<u64>,
     /// What its zygote had of memory, and when that was read (ns monotonic).
     pub memory: Option<(u64, Anonymous)>,
-    /// What its forks take, in microseconds.
+    /// What its forks take it, in microseconds.
     pub fork_us: Option<u32>,
     /// Orders of its own, when it does not obey the pool's: one that a reload brings up, until it takes over.
     pub orders: Option<Orders>,

@@ -92,7 +92,7 @@ pub struct PoolInfo {
     /// What of it lies in huge pages.
     #[serde(default)]
     pub huge_bytes: Option<u64>,
-    /// From just before the fork until the child went on, in microseconds: the mean of the latest, each counting for an eighth.
+    /// What a fork takes the zygote, in microseconds: the mean of the latest, each counting for an eighth.
     #[serde(default)]
     pub fork_us: Option<u64>,
 }

@@ -6,7 +6,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -21,14 +20,13 @@ const UNCAUGHT: i32 = 255;
 const REQUEST_MAX: usize = 1 << 30;
 
 /// Everything a child does. The zygote's memory is left as it is: no destructor runs. `buffer` holds the order in its first
-/// `len` bytes; a request that comes later goes into it too, since its pages have been touched already. `forking` is what the
-/// fork took.
-pub(super) fn run(zygote: &Zygote, forking: Duration, mut buffer: Box<[u8]>, len: usize, fds: Vec<OwnedFd>) -> ! {
+/// `len` bytes; a request that comes later goes into it too, since its pages have been touched already.
+pub(super) fn run(zygote: &Zygote, mut buffer: Box<[u8]>, len: usize, fds: Vec<OwnedFd>) -> ! {
     become_run();
     if let Some(seconds) = zygote.config.cpu_time {
         let _ = process::limit_cpu(seconds); // a limit below what was used already cannot be set later either
     }
-    let code = match obey(zygote, forking, &mut buffer, len, fds) {
+    let code = match obey(zygote, &mut buffer, len, fds) {
         Ok(code) => code,
         Err(e) => {
             eprintln!("preforkd: run in pool {}: {e}", zygote.config.pool);
@@ -39,11 +37,11 @@ pub(super) fn run(zygote: &Zygote, forking: Duration, mut buffer: Box<[u8]>, len
     exit_now(code)
 }
 
-fn obey(zygote: &Zygote, forking: Duration, buffer: &mut [u8], len: usize, mut fds: Vec<OwnedFd>) -> io::Result<i32> {
+fn obey(zygote: &Zygote, buffer: &mut [u8], len: usize, mut fds: Vec<OwnedFd>) -> io::Result<i32> {
     let bad = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
     let (header, payload) = Header::<Order>::decode(&buffer[..len]).map_err(|e| bad(e.to_string()))?;
     if !header.flags.contains(Flags::CHANNEL) {
-        return start(zygote, forking, header, payload, fds);
+        return start(zygote, header, payload, fds);
     }
     zygote.show("idle");
     let channel = fds.remove(0);
@@ -58,16 +56,10 @@ fn obey(zygote: &Zygote, forking: Duration, buffer: &mut [u8], len: usize, mut f
     if header.kind != Order::Request || extra.truncated || extra.fds.len() != header.flags.fd_count() {
         return Err(bad("not a request".into()));
     }
-    start(zygote, forking, header, payload, extra.fds)
+    start(zygote, header, payload, extra.fds)
 }
 
-fn start(
-    zygote: &Zygote,
-    forking: Duration,
-    header: Header<Order>,
-    payload: &[u8],
-    mut fds: Vec<OwnedFd>,
-) -> io::Result<i32> {
+fn start(zygote: &Zygote, header: Header<Order>, payload: &[u8], mut fds: Vec<OwnedFd>) -> io::Result<i32> {
     let slot = (header.slot, header.nonce);
     let replies = zygote.replies.as_fd();
     let large = if header.flags.contains(Flags::MEMFD) {
@@ -113,7 +105,8 @@ fn start(
         header: slot,
     };
     let started = Header { kind: Reply::Started, flags: Flags::NONE, slot: slot.0, nonce: slot.1 };
-    send(replies, started, &u32::try_from(forking.as_micros()).unwrap_or(u32::MAX).to_le_bytes())?;
+    let forking = zygote.forking.get().map(u32::to_le_bytes);
+    send(replies, started, forking.as_ref().map_or(&[], |bytes| &bytes[..]))?;
     SLOT.store(slot.0, Ordering::Relaxed);
     NONCE.store(slot.1, Ordering::Relaxed);
     // A panic is an error of the run as any other; nothing of this process is used afterwards but its channels.

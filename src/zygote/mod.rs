@@ -18,6 +18,7 @@
 mod child;
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -90,6 +91,8 @@ pub struct Zygote {
     entries: HashMap<String, Handler>,
     title: Option<Title>,
     mark: Option<Mark>,
+    /// What the fork before took, in microseconds; the next child tells it.
+    forking: Cell<Option<u32>>,
 }
 
 impl Zygote {
@@ -121,6 +124,7 @@ impl Zygote {
             entries: HashMap::new(),
             title,
             mark,
+            forking: Cell::new(None),
         })
     }
 
@@ -193,11 +197,11 @@ impl Zygote {
                     let before = Instant::now();
                     match forker.fork_sibling() {
                         Ok(Fork::Child) => {
-                            let forking = before.elapsed();
                             drop(orders);
-                            child::run(self, forking, buffer, len, extra.fds)
+                            child::run(self, buffer, len, extra.fds)
                         }
                         Ok(Fork::Parent(pid)) => {
+                            self.forking.set(Some(u32::try_from(before.elapsed().as_micros()).unwrap_or(u32::MAX)));
                             forks[next % REMEMBERED] = (slot.0, slot.1, pid);
                             next += 1;
                         }
