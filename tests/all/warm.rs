@@ -120,7 +120,7 @@ fn a_run_that_does_nothing_copies_few_pages() {
 /// What an idle child has for itself, of a process of some tens of megabytes.
 #[test]
 fn an_idle_child_shares_nearly_all_of_its_memory() {
-    for (runtime, most) in [("php", 900), ("python", 2600), ("native", 300)] {
+    for (runtime, most) in [("php", 300), ("python", 2000), ("native", 100)] {
         let daemon = setup(runtime, &json!({"idle": 1})).start();
         let zygote = daemon.client().pool("app")["zygote_pid"].as_u64().unwrap() as u32;
         let idle = eventually("the idle child waits", || {
