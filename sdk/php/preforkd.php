@@ -1431,9 +1431,9 @@ namespace Preforkd {
                 Left::destroy();
             }
             self::flush();
-            Left::close();
             // Output that could not be written makes the code 255, and a buffer that may not be ended is PHP's to flush.
             if (\connection_status() === \CONNECTION_NORMAL && \ob_get_level() === 0) {
+                Left::close();
                 self::$way->leave(self::$code);
             }
         }

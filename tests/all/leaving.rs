@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::house::{Daemon, Setup};
 
 /// What `exit()`, shutdown functions, destructors, buffers and streams may meet in. `$argv[1]` is a file to write to.
-const PHP: [(&str, &str); 25] = [
+const PHP: [(&str, &str); 27] = [
     ("plain", "echo 'a'; exit(3);"),
     ("text", "exit('bye');"),
     ("large", "exit(257);"),
@@ -46,6 +46,14 @@ const PHP: [(&str, &str); 25] = [
     (
         "a-buffer-that-stays",
         "ob_start(null, 0, PHP_OUTPUT_HANDLER_STDFLAGS ^ PHP_OUTPUT_HANDLER_REMOVABLE); echo 'kept'; exit(9);",
+    ),
+    (
+        "a-buffer-that-stays-to-the-end",
+        "ob_start(null, 0, PHP_OUTPUT_HANDLER_STDFLAGS ^ PHP_OUTPUT_HANDLER_REMOVABLE); echo 'kept';",
+    ),
+    (
+        "compressed-to-the-end",
+        "$out = fopen('compress.zlib://' . $argv[1], 'w'); fwrite($out, str_repeat('line', 999));",
     ),
     ("compressed", "$out = fopen('compress.zlib://' . $argv[1], 'w'); fwrite($out, str_repeat('line', 999)); exit(1);"),
     (
