@@ -109,6 +109,20 @@ class Beside(Held):
 
 
 @dataclass
+class Compared(Held):
+    """One figure with what the section's title says, and without."""
+
+    with_it: float | None = None
+    without: float | None = None
+
+    HEAD = ("with", "without")
+
+    @property
+    def shown(self):
+        return self.with_it, self.without
+
+
+@dataclass
 class Endured(Held):
     """What each of four events did. Text is shown as it is."""
 

@@ -6,6 +6,7 @@
  * Read from the bottom: the last block is the whole life of a zygote and of its children. Above it stand
  * the functions for your code, `Kit` (what happens in which order), `Entry` (what may be run), `Text`
  * (JSON that always arrives) and the two ways to fork and pass descriptors: `ByFfi` and `ByPcntl`.
+ * Before it goes `leaving.php`.
  *
  * PHP 8.1 or later, Linux, 64 bit; the extension FFI, or else pcntl, sockets and posix.
  */
@@ -18,7 +19,7 @@ namespace Preforkd {
     const STARTED = 20, REFUSED = 21, PROGRESS = 22, RESULT = 23, ERROR = 24;
     const CHANNEL = 1, STDIO = 2, MEMFD = 4;
     // The last variable that a zygote is started with.
-    const MARK = "PREFORKD_TREE=0000000000000000\0";
+    const TREE = 'PREFORKD_TREE', MARK = TREE . "=0000000000000000\0";
     const INLINE = 65536, LARGEST = 1 << 20, MOST_FDS = 5;
 
     /** One message of a channel. `tag` is its slot and nonce as they came, to be repeated in the answer. */
@@ -87,8 +88,10 @@ namespace Preforkd {
             int getrlimit(int resource, limit *l);
             int setrlimit(int resource, const limit *l);
             int madvise(uint64_t address, size_t length, int advice);
+            int mincore(uint64_t address, size_t length, char *pages);
             void *mmap(uint64_t address, size_t length, int protection, int flags, int fd, int64_t offset);
             void _exit(int code);
+            char *getenv(const char *name);
             int *__errno_location(void);';
 
         private const NO_SIGNAL = 0x4000; // MSG_NOSIGNAL
@@ -100,6 +103,8 @@ namespace Preforkd {
         private ?array $clone = null;
         /** Where the last variable of the initial environment lies, in which a child's tree is marked. */
         private ?\FFI\CData $mark = null;
+        /** Where the C library has that variable's value: elsewhere, once PHP has written a title. */
+        private ?\FFI\CData $variable = null;
 
         public function __construct()
         {
@@ -265,11 +270,19 @@ namespace Preforkd {
             }
         }
 
-        /** /proc/PID/environ of whatever is forked from here on shows it. */
-        public function mark(string $variable): void
+        /**
+         * /proc/PID/environ of whatever is forked from here on shows it, and programs that are executed find it. In place: a
+         * putenv() would copy pages of the heap.
+         */
+        public function mark(string $digits): void
         {
             if ($this->mark !== null) {
-                \FFI::memcpy($this->mark, $variable . "\0", \strlen(MARK));
+                \FFI::memcpy($this->mark, TREE . "=$digits\0", \strlen(MARK));
+            }
+            if ($this->variable !== null) {
+                \FFI::memcpy($this->variable, $digits, 16);
+            } else {
+                \putenv(TREE . "=$digits");
             }
         }
 
@@ -387,29 +400,42 @@ namespace Preforkd {
                 }
             }
             $this->c->alarm(0);
+            $value = $this->c->getenv(TREE);
+            $this->variable = $value !== null && \FFI::string($value) === \str_repeat('0', 16) ? $value : null;
             // The file PHP was started on. PHP itself closes it when the main script ends, so it may not be ours.
             foreach (\scandir('/proc/self/fd') as $fd) {
                 if ((int) $fd > KIT && (string) \readlink("/proc/self/fd/$fd") === Kit::$file) {
                     $this->closeOnExec((int) $fd);
                 }
             }
-            $this->collapse();
         }
 
         /**
-         * Fork time is page tables: asks the kernel to put large mappings into huge pages (Linux 6.1; no privilege
-         * needed; elsewhere it fails without harm).
+         * Fork time is page tables: puts anonymous memory, where at least half of 2 MiB are there, into huge pages (Linux 6.1;
+         * no privilege needed; elsewhere it fails without harm).
          */
-        private function collapse(): void
+        public function collapse(): void
         {
+            $there = $this->c->new('char[512]'); // a byte for each of the small pages
             foreach (\file('/proc/self/maps') as $line) {
-                if (\preg_match('~^([0-9a-f]+)-([0-9a-f]+) rw-p \S+ \S+ 0\s~', $line, $m)) {
-                    [$from, $to] = [(\hexdec($m[1]) + 0x1fffff) & ~0x1fffff, \hexdec($m[2]) & ~0x1fffff];
-                    if ($to > $from) {
-                        $this->c->madvise($from, $to - $from, 25 /* MADV_COLLAPSE */);
+                if (!\preg_match('~^([0-9a-f]+)-([0-9a-f]+) rw-p \S+ \S+ 0\s~', $line, $m)) {
+                    continue;
+                }
+                $to = \hexdec($m[2]) - 0x200000;
+                for ($at = (\hexdec($m[1]) + 0x1fffff) & ~0x1fffff; $at <= $to; $at += 0x200000) {
+                    if (
+                        $this->c->mincore($at, 0x200000, $there) === 0
+                        && \substr_count(\FFI::string($there, 512), "\0") <= 256
+                    ) {
+                        $this->c->madvise($at, 0x200000, 25 /* MADV_COLLAPSE */);
                     }
                 }
             }
+        }
+
+        public function exitStatus(): ?ExitStatus
+        {
+            return ExitStatus::find();
         }
 
         public function leave(int $code): never
@@ -534,8 +560,9 @@ namespace Preforkd {
         }
 
         /** Without FFI only programs that a run executes have it, by the environment. */
-        public function mark(string $variable): void
+        public function mark(string $digits): void
         {
+            \putenv(TREE . "=$digits");
         }
 
         public function enterChild(?int $cpuSeconds): void
@@ -656,6 +683,17 @@ namespace Preforkd {
             \unlink($path);
         }
 
+        /** Not without FFI. */
+        public function collapse(): void
+        {
+        }
+
+        /** Not without FFI either. */
+        public function exitStatus(): ?ExitStatus
+        {
+            return null;
+        }
+
         /** Without shutdown functions and destructors. */
         public function leave(int $code): never
         {
@@ -735,11 +773,35 @@ namespace Preforkd {
     /** What may be run: own code, which lies under cwd unless the process file names it in `entries`. */
     final class Entry
     {
+        /** @var array<class-string, true> preloaded classes that have been looked at in the zygote, and can be run as they are */
+        private static array $jobs = [];
+
+        /** Reflection in a child costs it pages; so what the preload has brought is looked at once. */
+        public static function remember(): void
+        {
+            foreach (\get_declared_classes() as $name) {
+                if (\method_exists($name, 'run') && !(new \ReflectionClass($name))->isInternal()) {
+                    try {
+                        $plain = !(new \ReflectionMethod($name, 'run'))->isStatic();
+                        self::method($name, 'run');
+                    } catch (Refusal) {
+                        continue;
+                    }
+                    if ($plain) {
+                        self::$jobs[$name] = true;
+                    }
+                }
+            }
+        }
+
         /** The file of a script, or a function of the params. */
         public static function resolve(string $entry): string|\Closure
         {
             if (\str_contains($entry, '/') || \str_ends_with($entry, '.php')) {
                 return self::script($entry);
+            }
+            if (isset(self::$jobs[$entry])) {
+                return static fn ($params) => (new $entry())->run($params);
             }
             $name = \ltrim($entry, '\\');
             if (\str_contains($name, '::')) {
@@ -845,7 +907,7 @@ namespace Preforkd {
 
         private static ByFfi|ByPcntl $way;
         private static string $pool = '', $generation = '', $tag = "\0\0\0\0\0\0\0\0\0\0\0\0";
-        private static bool $fast = true;
+        private static bool $fast = true, $huge = true;
         private static ?int $cpuSeconds = null;
         private static string $maxTime = '0';
         /** @var array<callable> */
@@ -855,6 +917,9 @@ namespace Preforkd {
         /** preload, serve (the zygote), prepare, run (its child); gone once the last word is said */
         private static string $phase = 'preload';
         private static int $pid = 0;
+        /** What the fork before this child's took, in µs: STARTED's payload. A look at the clock would copy pages of the child. */
+        private static string $forking = '';
+        private static ?ExitStatus $exitStatus = null;
         /** @var ?int the exit code where it is known for sure */
         private static ?int $code = null;
         private static bool $errorSent = false;
@@ -879,6 +944,7 @@ namespace Preforkd {
             self::$root = \rtrim(\realpath($config['cwd']) ?: $config['cwd'], '/');
             self::$entries = $config['entries'] ?? null;
             self::$fast = $config['shutdown'] !== 'full';
+            self::$huge = $config['huge_pages'] ?? true;
             self::$cpuSeconds = isset($config['cpu_time']) ? (int) $config['cpu_time'] : null;
             self::title(self::$pool . ' zygote #' . self::$generation . ' loading');
             self::$way = self::way();
@@ -942,6 +1008,12 @@ namespace Preforkd {
             \gc_collect_cycles();
             \set_error_handler(static fn () => true);
             self::$way->settle();
+            self::$exitStatus = self::$way->exitStatus();
+            Left::afterPreload();
+            Entry::remember();
+            if (self::$huge) {
+                self::$way->collapse();
+            }
             // PHP remembers where a link leads: /proc/self would lead to the zygote for ever.
             foreach (\realpath_cache_get() as $path => ['realpath' => $target]) {
                 if (\str_starts_with($target, '/proc/')) {
@@ -981,6 +1053,7 @@ namespace Preforkd {
                             . 'copy only one of them; start threads after the fork (preforkd_after_fork) or in the run');
                         continue;
                     }
+                    $before = \hrtime(true);
                     $pid = self::$way->fork($order);
                     if ($pid === 0) {
                         self::child($order);
@@ -990,6 +1063,7 @@ namespace Preforkd {
                         self::forkFailed(-$pid, 'pool ' . self::$pool . ': fork failed: ' . self::reason(-$pid));
                         continue;
                     }
+                    self::$forking = \pack('V', \intdiv(\hrtime(true) - $before, 1000));
                     unset(self::$forked[$order->tag]);
                     self::$forked[$order->tag] = $pid;
                     if (\count(self::$forked) > 512) {
@@ -1057,7 +1131,7 @@ namespace Preforkd {
                 self::refuse('error', \get_class($thrown) . ' before the start: ' . $thrown->getMessage()
                     . ' in ' . $thrown->getFile() . ':' . $thrown->getLine());
             }
-            if (!self::send(STARTED)) {
+            if (!self::send(STARTED, self::$forking)) {
                 self::$way->leave(0); // nobody waits for it any more
             }
             self::$phase = 'run';
@@ -1107,9 +1181,7 @@ namespace Preforkd {
             self::$id = $request['id'] ?? null;
             self::$params = $request['params'] ?? $args;
             self::title(self::$pool . ' ' . $entry);
-            $tree = 'PREFORKD_TREE=' . \bin2hex(\strrev(\substr(self::$tag, 4)));
-            \putenv($tree);
-            self::$way->mark($tree);
+            self::$way->mark(\bin2hex(\strrev(\substr(self::$tag, 4))));
             foreach (self::$afterFork as $hook) {
                 $hook();
             }
@@ -1202,7 +1274,10 @@ namespace Preforkd {
             if (self::$code === null && \in_array(self::$phase, ['preload', 'prepare', 'run'], true)) {
                 self::endedEarly();
             }
-            // After an exit(n) of the app n is PHP's secret: it takes its own, full way.
+            if (self::$code === null && self::$phase === 'run') {
+                // After an exit(n) of the app. Where n stays PHP's secret it takes its own, full way.
+                self::$code = self::$exitStatus?->now();
+            }
             if (self::$code !== null && self::$fast) {
                 \register_shutdown_function([self::class, 'leaveLast'], 3);
             }
@@ -1238,9 +1313,14 @@ namespace Preforkd {
                 \register_shutdown_function([self::class, 'leaveLast'], $again - 1);
                 return;
             }
+            if (\is_string(self::$run)) {
+                // Looking at the globals copies a page of each, and a function's variables are its own.
+                Left::destroy();
+            }
             self::flush();
             // Output that could not be written makes the code 255, and a buffer that may not be ended is PHP's to flush.
             if (\connection_status() === \CONNECTION_NORMAL && \ob_get_level() === 0) {
+                Left::close();
                 self::$way->leave(self::$code);
             }
         }

@@ -14,6 +14,7 @@ forked as the keeper's own (`CLONE_PARENT`); without it the kit forks twice and 
 """
 
 import _socket
+import _thread
 import atexit
 import errno
 import functools
@@ -47,7 +48,8 @@ FORK, WHOIS, RETIRE, REQUEST = 1, 2, 3, 4
 READY, PRELOAD_FAILED, FORK_FAILED, FORKED = 16, 17, 18, 19
 STARTED, REFUSED, PROGRESS, RESULT, ERROR = 20, 21, 22, 23, 24
 CHANNEL, STDIO, MEMFD = 1, 2, 4  # flags
-MARK = b"PREFORKD_TREE=0000000000000000\0"  # the last variable that a zygote is started with
+TREE = b"PREFORKD_TREE"
+MARK = TREE + b"=0000000000000000\0"  # the last variable that a zygote is started with
 INLINE = 65_536  # bytes of payload that travel in the message itself
 LARGEST = 1 << 20  # bytes of a result
 TEXT = 65_536  # bytes of an error's message and trace
@@ -242,6 +244,7 @@ def fork_by_clone():
     before.restype = in_parent.restype = in_child.restype = None
     syscall.restype = ctypes.c_long
     library.madvise.argtypes = (ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int)
+    library.mincore.argtypes = (ctypes.c_size_t, ctypes.c_size_t, ctypes.c_void_p)
 
     # glibc keeps the thread id beside the thread's other data and would not notice a raw clone; the kernel
     # knows the address and writes the new id there. musl keeps a lock at that address: hence the comparison.
@@ -327,19 +330,20 @@ def threads_message(pool, count):
     )
 
 
-def collapse(madvise):
-    """Puts the preload's memory into huge pages (Linux 6.1): a fork copies a table entry for each page there is."""
-    huge, madv_collapse, begin, end = 2 << 20, 25, 0, 0
-    with open("/proc/self/smaps") as smaps:
-        for line in smaps:
-            words = line.split()
-            if "-" in words[0]:
-                begin, end = (int(address, 16) for address in words[0].split("-"))
-                anonymous = words[1] == "rw-p" and (len(words) == 5 or words[5].startswith(("[heap]", "[anon")))
-            elif words[0] == "Rss:" and anonymous and int(words[1]) * 1024 > (end - begin) * 3 // 4:
-                first, last = -(-begin // huge) * huge, end // huge * huge
-                if last > first:
-                    madvise(first, last - first, madv_collapse)
+def collapse(library):
+    """Puts the preload's memory into huge pages (Linux 6.1): a fork copies a table entry for each page there is.
+
+    Only where half of a huge page's small ones are there: memory grows to twice what it was at most.
+    """
+    huge, madv_collapse = 2 << 20, 25
+    there = bytearray(512)
+    pages = (sys.modules["ctypes"].c_char * len(there)).from_buffer(there)
+    with open("/proc/self/maps") as maps:
+        ranges = [line.split()[0] for line in maps if line.split()[1] == "rw-p" and line.split()[4] == "0"]
+    for begin, end in (map(functools.partial(int, base=16), words.split("-")) for words in ranges):
+        for block in range(-(-begin // huge) * huge, end - huge + 1, huge):
+            if library.mincore(block, huge, pages) == 0 and there.count(0) <= len(there) // 2:
+                library.madvise(block, huge, madv_collapse)
 
 
 # --- Titles -------------------------------------------------------------------------------------
@@ -349,6 +353,9 @@ class Title:
     """What ps shows: the memory of the process's arguments and initial environment, written over."""
 
     def __init__(self, ctypes_memmove):
+        self.variables = getattr(os.environ, "_data", None)  # a dict of bytes, in every CPython so far
+        if not isinstance(self.variables, dict) or TREE not in self.variables:
+            self.variables = None
         self.memmove, self.start, self.room, self.written, self.mark_at = ctypes_memmove, 0, 0, 0, 0
         with open("/proc/self/stat", "rb") as stat:
             fields = stat.read().rpartition(b") ")[2].split()
@@ -386,11 +393,16 @@ class Title:
 
     def mark(self, nonce):
         """Whatever is forked from here on is known to the master as this run's: /proc/PID/environ shows it."""
-        tree = f"{nonce:016x}"
-        os.environ["PREFORKD_TREE"] = tree
+        tree = b"%016x" % nonce
+        if self.variables is None:
+            os.environb[TREE] = tree
+        else:
+            # What os.environ does besides it does in functions of Python's, and each of those copies pages.
+            os.putenv(TREE, tree)
+            self.variables[TREE] = tree
         if not self.mark_at:
             return
-        data = b"PREFORKD_TREE=%s\0" % tree.encode()
+        data = b"%s=%s\0" % (TREE, tree)
         if self.memmove:
             self.memmove(self.mark_at, data, len(data))
             return
@@ -601,7 +613,8 @@ class Zygote:
         self.pool, self.generation = settings["pool"], settings["generation"]
         self.preload, self.cwd = settings.get("preload"), settings["cwd"]
         self.cpu_time, self.full = settings.get("cpu_time"), settings.get("shutdown") == "full"
-        self.warnings, self.forks, self.collects = [], {}, True
+        self.huge = settings.get("huge_pages", True)
+        self.warnings, self.forks, self.collects, self.forking = [], {}, True, b""
         self.orders = seqpacket(ORDERS)
         self.fork, library, memmove = None, None, None
         if os.environ.pop("PREFORKD_PYTHON_VIA", "ctypes") != "fork":
@@ -649,7 +662,8 @@ class Zygote:
         gc.disable()
         if self.library:
             self.library.fflush(None)
-            collapse(self.library.madvise)
+            if self.huge:
+                collapse(self.library)
         freeze()
         rehearse(self, REHEARSALS)
         freeze()
@@ -693,7 +707,11 @@ class Zygote:
             message, code = threads_message(self.pool, thread_count()), None
         else:
             try:
-                return self.fork()
+                before = time.perf_counter_ns()
+                pid = self.fork()
+                if pid:  # the next child tells of this one: to look at the clock would copy its pages
+                    self.forking = struct.pack("<I", (time.perf_counter_ns() - before) // 1000)
+                return pid
             except OSError as problem:
                 message, code = f"pool {self.pool}: the fork failed: {problem.strerror}", problem.errno
                 if code == errno.EAGAIN:
@@ -848,7 +866,7 @@ def run(zygote, order):
         reply(REFUSED, to_json({"code": code, "message": message}))
         flush(open_writers())
         os._exit(0)
-    if not reply(STARTED):
+    if not reply(STARTED, zygote.forking):
         os._exit(0)  # nobody waits for it any more
     os.register_at_fork(after_in_child=forget_channel)
     try:
@@ -910,6 +928,14 @@ def flush(writers):
     return fine
 
 
+def join_threads():
+    """What ends the threads of the run; None where there is none, and nobody who wants to be called before that."""
+    threading = sys.modules.get("threading")
+    if _thread._count() == 0 and not getattr(threading, "_threading_atexits", True):
+        return None
+    return getattr(threading, "_shutdown", None)
+
+
 def die_by_sigint():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGINT)
@@ -929,7 +955,7 @@ def leave(zygote, status):
         status = 0 if code is None else 1
         if isinstance(code, int):
             status = code if abs(code) < 1 << 63 else -1  # as the C long that Python makes of it
-    for last in (getattr(sys.modules.get("threading"), "_shutdown", None), atexit._run_exitfuncs):
+    for last in (join_threads(), atexit._run_exitfuncs):
         try:
             if last:
                 last()  # first joins the threads of the run, then calls the handlers

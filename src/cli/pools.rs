@@ -1,12 +1,13 @@
 //! `preforkd pools`: the warm processes and what they do.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use clap::Args;
 
 use super::columns::{Cell, Column, render};
 use super::terminal::{Style, Terminal, message, write_out};
-use super::{Context, Error, Manner, Nothing, escape};
+use super::{Context, Error, Manner, Nothing, escape, human};
 use crate::wire::info::{PoolInfo, PoolState};
 
 /// List the pools: state, generation, idle, running and queued runs
@@ -30,7 +31,7 @@ impl Pools {
     }
 }
 
-const COLUMNS: [Column; 10] = [
+const COLUMNS: [Column; 13] = [
     Column::text("POOL").shrinks_to(12),
     Column::text("RUNTIME").shrinks_to(8).dispensable(1),
     Column::text("STATE"),
@@ -41,15 +42,21 @@ const COLUMNS: [Column; 10] = [
     Column::number("QUEUED"),
     Column::number("RUNS").dispensable(3),
     Column::number("FAILED").dispensable(2),
+    Column::number("MEMORY").dispensable(6),
+    Column::number("HUGE").dispensable(7),
+    Column::number("FORK").dispensable(8),
 ];
 
-/// Pools as a table, with errors and warnings below. `*` marks the default pool.
+/// Pools as a table, with errors and warnings below. `*` marks the default pool. Memory is the warm process's own, with the share
+/// of it that lies in huge pages.
 pub fn table(terminal: &Terminal, pools: &[PoolInfo]) -> String {
+    // Only `pools` is told of memory; in a list of everything there is no place for it.
+    let shown = if pools.iter().any(|pool| pool.memory_bytes.is_some()) { COLUMNS.len() } else { COLUMNS.len() - 3 };
     let rows: Vec<Vec<Cell>> = pools
         .iter()
         .map(|pool| {
             let mark = if pool.default { "*" } else { "" };
-            vec![
+            let mut cells = vec![
                 Cell::new(&format!("{}{mark}", pool.name)),
                 Cell::new(pool.runtime_version.as_deref().unwrap_or(&pool.runtime)),
                 Cell::styled(&pool.state.to_string(), style(pool.state)),
@@ -60,10 +67,15 @@ pub fn table(terminal: &Terminal, pools: &[PoolInfo]) -> String {
                 Cell::new(&format!("{}/{}", pool.queued, pool.max_queued)),
                 Cell::new(&pool.runs_total.to_string()),
                 Cell::new(&pool.failed_total.to_string()),
-            ]
+                Cell::maybe(pool.memory_bytes.map(human::size)),
+                Cell::maybe(share(pool)),
+                Cell::maybe(pool.fork_us.map(|us| human::span(Duration::from_micros(us)))),
+            ];
+            cells.truncate(shown);
+            cells
         })
         .collect();
-    let mut text = render(terminal, &COLUMNS, &rows);
+    let mut text = render(terminal, &COLUMNS[..shown], &rows);
     for pool in pools {
         if let Some(error) = &pool.error {
             note(&mut text, terminal, Style::Bad, &pool.name, error);
@@ -73,6 +85,11 @@ pub fn table(terminal: &Terminal, pools: &[PoolInfo]) -> String {
         }
     }
     text
+}
+
+fn share(pool: &PoolInfo) -> Option<String> {
+    let (huge, all) = (pool.huge_bytes?, pool.memory_bytes?);
+    Some(format!("{}%", (huge * 100).checked_div(all)?))
 }
 
 fn note(text: &mut String, terminal: &Terminal, style: Style, pool: &str, note: &str) {
@@ -115,6 +132,9 @@ mod tests {
             runtime_version: None,
             warnings: vec!["no FFI".into()],
             preload_ms: None,
+            memory_bytes: None,
+            huge_bytes: None,
+            fork_us: None,
         }
     }
 
@@ -127,5 +147,8 @@ mod tests {
         assert_eq!(lines[2], r"billing: preload: Fatal error\x1b[2J");
         assert_eq!(lines[3], "  #0 bootstrap.php(3)");
         assert_eq!(lines[4], "billing: no FFI");
+        let warm =
+            PoolInfo { memory_bytes: Some(200 << 20), huge_bytes: Some(150 << 20), fork_us: Some(140), ..pool() };
+        assert!(table(&Terminal::PLAIN, &[warm]).lines().nth(1).unwrap().ends_with("200 MiB   75%  140 µs"));
     }
 }

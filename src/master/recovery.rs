@@ -366,6 +366,8 @@ fn former(number: u32, replies: OwnedFd, pidfds: bool) -> Generation {
         started_at: 0,
         preload_timer: None,
         preload_ms: None,
+        memory: None,
+        fork_us: None,
         orders: None,
         live: 0,
         retired: true,

@@ -175,6 +175,10 @@ impl Master {
                     self.kill_unasked(pool, pid, header.nonce, extra.pidfd);
                     return None;
                 }
+                // The first child of a zygote has nothing to tell, nor has one of a kit that does not measure it.
+                if let (Some(us), Some(g)) = (payload.first_chunk(), self.pools[pool].generation(generation)) {
+                    g.fork_took(u32::from_le_bytes(*us));
+                }
                 self.started(pool, generation, header.slot, pid, extra.pidfd)
             }
             Reply::Refused => {

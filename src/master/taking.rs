@@ -127,6 +127,9 @@ impl Handed {
             // The master's timer is made anew from this.
             preload_timer: g.preload_by.map(|at| (at, 0)),
             preload_ms: g.preload_ms,
+            // They are read, and measured, anew.
+            memory: None,
+            fork_us: None,
             orders,
             live: 0,
             silent: g.silent,

@@ -66,6 +66,8 @@ impl Master {
             started_at: monotonic_ns(),
             preload_timer: None,
             preload_ms: None,
+            memory: None,
+            fork_us: None,
             orders,
             live: 0,
             retired: false,

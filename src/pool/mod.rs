@@ -27,6 +27,7 @@ pub use idle::IdleChild;
 pub use zygote::{Orders, Outlets, StartError, start};
 
 use crate::processfile;
+use crate::sys::huge::Anonymous;
 use crate::sys::pidfd::PidFd;
 use crate::sys::{memfd, seqpacket};
 use crate::wire::channel::{Flags, HEADER_LEN, Header, INLINE_MAX, Order, ReadyInfo};
@@ -101,6 +102,10 @@ pub struct Generation {
     pub preload_timer: Option<(u64, u64)>,
     /// From its start to READY, in milliseconds.
     pub preload_ms: Option<u64>,
+    /// What its zygote had of memory, and when that was read (ns monotonic).
+    pub memory: Option<(u64, Anonymous)>,
+    /// What its forks take it, in microseconds.
+    pub fork_us: Option<u32>,
     /// Orders of its own, when it does not obey the pool's: one that a reload brings up, until it takes over.
     pub orders: Option<Orders>,
     /// Runs that it was asked for, or that answer here, and live.
@@ -109,6 +114,15 @@ pub struct Generation {
     pub retired: bool,
     /// Nobody is left who could say anything there, and what was said has been read.
     pub silent: bool,
+}
+
+impl Generation {
+    /// One more of its forks has taken so many microseconds; it counts for an eighth.
+    pub fn fork_took(&mut self, us: u32) {
+        let mean = u64::from(self.fork_us.unwrap_or(us));
+        // Of at most 32 bits, as both are.
+        self.fork_us = Some(((mean * 7 + u64::from(us) + 4) / 8) as u32);
+    }
 }
 
 impl Pool {

@@ -5,13 +5,15 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use crate::processfile::{self, Output, Pool, Runtime};
+use crate::processfile::{self, HugePages, Output, Pool, Runtime};
 use crate::sys::pidfd::PidFd;
 use crate::sys::spawn::{Limit, Program, SpawnError, spawn};
 use crate::sys::{files, memfd, seqpacket, users};
 use crate::wire::channel::{self, Shutdown, ZygoteConfig};
 
-const PHP_KIT: &str = include_str!("../../sdk/php/preforkd.php");
+const PHP_BEGINS: &str = "<?php\n";
+/// Parts of one file, in this order: PHP is started on a descriptor, beside which there is nothing to include.
+const PHP_KIT: [&str; 2] = [include_str!("../../sdk/php/leaving.php"), include_str!("../../sdk/php/preforkd.php")];
 const PYTHON_KIT: &str = include_str!("../../sdk/python/preforkd.py");
 
 /// Bytes that may lie unread in a channel before its writer has to wait: some thousands of small messages.
@@ -112,7 +114,7 @@ pub fn start(pool: &Pool, number: u32, orders: &Orders, outlets: &Outlets) -> Re
     let their_end = files::inode(theirs.as_fd()).map_err(prepare)?;
     let kit = match pool.runtime {
         Runtime::Php => Some(
-            memfd::sealed(concat!("preforkd-", env!("CARGO_PKG_VERSION"), ".php"), PHP_KIT.as_bytes())
+            memfd::sealed(concat!("preforkd-", env!("CARGO_PKG_VERSION"), ".php"), php_kit().as_bytes())
                 .map_err(prepare)?,
         ),
         Runtime::Python => Some(
@@ -167,6 +169,11 @@ pub fn start(pool: &Pool, number: u32, orders: &Orders, outlets: &Outlets) -> Re
     Ok(Started { pid, handle, replies, pidfds, their_end })
 }
 
+fn php_kit() -> String {
+    let parts = PHP_KIT.map(|part| part.strip_prefix(PHP_BEGINS).unwrap_or(part));
+    format!("{PHP_BEGINS}{}", parts.concat())
+}
+
 fn config(pool: &Pool, generation: u32) -> ZygoteConfig {
     ZygoteConfig {
         protocol: channel::VERSION,
@@ -180,5 +187,6 @@ fn config(pool: &Pool, generation: u32) -> ZygoteConfig {
             processfile::Shutdown::Full => Shutdown::Full,
         },
         cpu_time: pool.limits.cpu_time.map(|t| t.as_secs()),
+        huge_pages: pool.huge_pages == HugePages::Auto,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::app::{Address, App, Format, INSTANCE_VAR, Inherit, Instances, Program, Ready, Sink, Watch};
-use super::{Limits, Output, Pool, Runtime, Shutdown};
+use super::{HugePages, Limits, Output, Pool, Runtime, Shutdown};
 use crate::wire::signal::signal_name;
 
 /// An object that leaves out what is the default.
@@ -232,6 +232,9 @@ impl Pool {
         o.some("entries", &self.entries);
         if self.shutdown == Shutdown::Full {
             o.put("shutdown", "full");
+        }
+        if self.huge_pages == HugePages::Off {
+            o.put("huge_pages", "off");
         }
         match self.output {
             Output::Log => {}

@@ -16,7 +16,7 @@ use super::parts::{account, entries, env, limits, name};
 use super::paths::{folder, folder_fault, program, readable};
 use super::tree::{Entry, Node, Quoted, Value};
 use super::values::{MILLISECOND, YEAR, choice, duration, flag, text, whole};
-use super::{App, Limits, Output, Pool, Presence, Program, Runtime, Shutdown};
+use super::{App, HugePages, Limits, Output, Pool, Presence, Program, Runtime, Shutdown};
 
 /// Keys of the file's object. `$schema` is for editors.
 pub(super) const FILE_KEYS: Keys = &["$schema", "pools", "apps", "deploy"];
@@ -42,6 +42,7 @@ pub(super) const POOL_KEYS: Keys = &[
     "keep",
     "entries",
     "shutdown",
+    "huge_pages",
     "output",
     "limits",
     "watch",
@@ -51,6 +52,7 @@ pub(super) const POOL_KEYS: Keys = &[
 
 const RUNTIMES: &[(&str, Runtime)] = &[("php", Runtime::Php), ("python", Runtime::Python), ("native", Runtime::Native)];
 const SHUTDOWNS: &[(&str, Shutdown)] = &[("fast", Shutdown::Fast), ("full", Shutdown::Full)];
+const HUGE_PAGES: &[(&str, HugePages)] = &[("auto", HugePages::Auto), ("off", HugePages::Off)];
 const OUTPUTS: &[(&str, Output)] =
     &[("log", Output::Log), ("capture", Output::Capture), ("inherit", Output::Inherit), ("none", Output::None)];
 
@@ -319,6 +321,8 @@ fn pool<'t>(node: &'t Node, place: &Place<'_>, seen: &mut Seen<'t>, at: &At, rep
     let entries = fields.opt("entries", at, report, entries);
     let shutdown =
         fields.or("shutdown", Shutdown::Fast, at, report, |node, at, report| choice(node, at, report, SHUTDOWNS));
+    let huge_pages =
+        fields.or("huge_pages", HugePages::Auto, at, report, |node, at, report| choice(node, at, report, HUGE_PAGES));
     let output = fields.or("output", Output::Log, at, report, |node, at, report| choice(node, at, report, OUTPUTS));
     let limits = fields.or("limits", Limits::default(), at, report, limits);
     let watch = pool_watch(&fields, cwd.as_deref().unwrap_or(base), at, report);
@@ -344,6 +348,7 @@ fn pool<'t>(node: &'t Node, place: &Place<'_>, seen: &mut Seen<'t>, at: &At, rep
         keep: keep?,
         entries,
         shutdown: shutdown?,
+        huge_pages: huge_pages?,
         output: output?,
         limits: limits?,
         watch: watch?,

@@ -88,6 +88,15 @@ pub enum Shutdown {
     Full,
 }
 
+/// Whether a zygote's memory is put into huge pages after the preload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HugePages {
+    /// Where the kernel can do it.
+    Auto,
+    /// No.
+    Off,
+}
+
 /// Where the output of runs goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
@@ -156,6 +165,8 @@ pub struct Pool {
     pub entries: Option<Vec<String>>,
     /// Default: fast.
     pub shutdown: Shutdown,
+    /// Default: auto.
+    pub huge_pages: HugePages,
     /// Default: log.
     pub output: Output,
     /// Default: none of them.

@@ -15,6 +15,7 @@ pub mod eventfd;
 pub mod exec;
 pub mod fault;
 pub mod files;
+pub mod huge;
 pub mod listen;
 pub mod logfile;
 pub mod memfd;

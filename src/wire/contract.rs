@@ -63,6 +63,9 @@ fn pool() -> PoolInfo {
         runtime_version: None,
         warnings: Vec::new(),
         preload_ms: None,
+        memory_bytes: None,
+        huge_bytes: None,
+        fork_us: None,
     }
 }
 

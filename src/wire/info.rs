@@ -86,6 +86,15 @@ pub struct PoolInfo {
     pub warnings: Vec<String>,
     /// How long the preload took, in milliseconds.
     pub preload_ms: Option<u64>,
+    /// Anonymous memory of the zygote, in bytes, some seconds old at most; in the answer to `pools` alone.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
+    /// What of it lies in huge pages.
+    #[serde(default)]
+    pub huge_bytes: Option<u64>,
+    /// What a fork takes the zygote, in microseconds: the mean of the latest, each counting for an eighth.
+    #[serde(default)]
+    pub fork_us: Option<u64>,
 }
 
 /// The answer to `pools`.

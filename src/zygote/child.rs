@@ -104,7 +104,9 @@ fn start(zygote: &Zygote, header: Header<Order>, payload: &[u8], mut fds: Vec<Ow
         replies,
         header: slot,
     };
-    reply::<()>(replies, Reply::Started, slot, None)?;
+    let started = Header { kind: Reply::Started, flags: Flags::NONE, slot: slot.0, nonce: slot.1 };
+    let forking = zygote.forking.get().map(u32::to_le_bytes);
+    send(replies, started, forking.as_ref().map_or(&[], |bytes| &bytes[..]))?;
     SLOT.store(slot.0, Ordering::Relaxed);
     NONCE.store(slot.1, Ordering::Relaxed);
     // A panic is an error of the run as any other; nothing of this process is used afterwards but its channels.

@@ -18,17 +18,19 @@
 mod child;
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::sys::clone::{Fork, Forker, exit_now};
 use crate::sys::process::{self, Mark, Title};
-use crate::sys::{memfd, seqpacket};
+use crate::sys::{huge, memfd, seqpacket};
 use crate::wire::channel::{
     self, Flags, ForkFailed, Forked, Header, INLINE_MAX, Kind, MESSAGE_MAX, Order, ReadyInfo, Reply, ZygoteConfig,
 };
@@ -89,6 +91,8 @@ pub struct Zygote {
     entries: HashMap<String, Handler>,
     title: Option<Title>,
     mark: Option<Mark>,
+    /// What the fork before took, in microseconds; the next child tells it.
+    forking: Cell<Option<u32>>,
 }
 
 impl Zygote {
@@ -120,6 +124,7 @@ impl Zygote {
             entries: HashMap::new(),
             title,
             mark,
+            forking: Cell::new(None),
         })
     }
 
@@ -149,6 +154,9 @@ impl Zygote {
 
     fn obey(&self, orders: OwnedFd) -> io::Result<()> {
         self.show(&format!("zygote #{}", self.config.generation));
+        if self.config.huge_pages {
+            huge::collapse();
+        }
         let info = ReadyInfo { runtime: "native".into(), via: Some("clone".into()), warnings: Vec::new() };
         reply(self.replies.as_fd(), Reply::Ready, (0, 0), Some(&info))?;
         let forker = Forker::new();
@@ -186,12 +194,14 @@ impl Zygote {
                         reply(self.replies.as_fd(), Reply::ForkFailed, slot, Some(&ForkFailed { message, errno }))?;
                         continue;
                     }
+                    let before = Instant::now();
                     match forker.fork_sibling() {
                         Ok(Fork::Child) => {
                             drop(orders);
                             child::run(self, buffer, len, extra.fds)
                         }
                         Ok(Fork::Parent(pid)) => {
+                            self.forking.set(Some(u32::try_from(before.elapsed().as_micros()).unwrap_or(u32::MAX)));
                             forks[next % REMEMBERED] = (slot.0, slot.1, pid);
                             next += 1;
                         }

@@ -10,6 +10,22 @@ final class Noop
     }
 }
 
+/** Writes to so many of the preload's pages, each so many after the one before; answers how long that took, in µs. */
+final class Writes
+{
+    public function run(array $params): float
+    {
+        global $benchData;
+        $count = count($benchData);
+        $before = hrtime(true);
+        for ($i = 0; $i < $params['pages']; $i++) {
+            $benchData[$i * $params['step'] % $count][0] = 'x';
+        }
+
+        return (hrtime(true) - $before) / 1000;
+    }
+}
+
 /** A job that says on a descriptor that it began: what a cold start is measured by. */
 final class Announced
 {

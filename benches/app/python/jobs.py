@@ -7,6 +7,7 @@ import email.message  # noqa: F401
 import json  # noqa: F401
 import os
 import sqlite3  # noqa: F401
+import time
 
 # Strings of 4,000 bytes: 256 of them and their headers fill one megabyte.
 DATA = [bytes([33 + i % 90]) * 4000 for i in range(256 * int(os.environ.get("PREFORKD_BENCH_MB", "0")))]
@@ -14,6 +15,15 @@ DATA = [bytes([33 + i % 90]) * 4000 for i in range(256 * int(os.environ.get("PRE
 
 def noop(params):
     """So that what is measured is the way to it."""
+
+
+def writes(params):
+    """Writes to so many of the preload's pages, each so many after the one before; answers how long that took, in µs."""
+    pages, step, count = params["pages"], params["step"], len(DATA)
+    before = time.perf_counter_ns()
+    for i in range(pages):
+        data = DATA[i * step % count]  # noqa: F841 - the reference is counted, in the page
+    return (time.perf_counter_ns() - before) / 1000
 
 
 def announced(fd):

@@ -118,6 +118,7 @@ fn each_key_says_what_it_expects() {
         ("entries: \"x\"", at(10, "entries (pool \"a\"): expected a list of patterns such as \"App\\\\Jobs\\\\*\", found \"x\"")),
         ("entries: []", at(10, "entries (pool \"a\"): expected a list of patterns such as \"App\\\\Jobs\\\\*\", found an empty one")),
         ("entries: [\"App\\bee\"]", at(11, "entries[0] (pool \"a\"): expected no control characters (write a backslash twice), found \"App\\u{8}ee\"")),
+        ("huge_pages: \"on\"", at(13, "huge_pages (pool \"a\"): expected \"auto\" or \"off\", found \"on\"")),
         ("shutdown: \"slow\"", at(11, "shutdown (pool \"a\"): expected \"fast\" or \"full\", found \"slow\"")),
         ("output: 1", at(9, "output (pool \"a\"): expected \"log\" or \"capture\" or \"inherit\" or \"none\", found 1")),
         ("user: \"\"", at(7, "user (pool \"a\"): expected a name, found empty text")),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::{Limits, Output, Pool, Runtime, Shutdown, default_pool, load, nearest, parse};
+use super::super::{HugePages, Limits, Output, Pool, Runtime, Shutdown, default_pool, load, nearest, parse};
 use super::Place;
 
 #[test]
@@ -21,7 +21,7 @@ fn the_file_of_the_manual() {
           "max_running": 65, "max_queued": 1001,
           "timeout": "5m", "kill_timeout": "11s", "preload_timeout": "31s", "keep": "25h",
           "entries": ["App\\Jobs\\*", "bin/console"],
-          "shutdown": "full",
+          "shutdown": "full", "huge_pages": "off",
           "output": "capture",
           "limits": { "memory": "512M", "cpu_time": 60001, "open_files": 1024, "core": 0 }, },
       ]
@@ -53,6 +53,7 @@ fn the_file_of_the_manual() {
             keep: Duration::from_secs(25 * 3600),
             entries: Some(vec![text("App\\Jobs\\*"), text("bin/console")]),
             shutdown: Shutdown::Full,
+            huge_pages: HugePages::Off,
             output: Output::Capture,
             limits: Limits {
                 memory: Some(512 << 20),
@@ -91,6 +92,7 @@ fn the_shortest_pool_gets_the_defaults() {
             keep: Duration::from_secs(86_400),
             entries: None,
             shutdown: Shutdown::Fast,
+            huge_pages: HugePages::Auto,
             output: Output::Log,
             limits: Limits::default(),
             watch: None,

@@ -6,7 +6,7 @@ use super::super::apps::{ALIASES, APP_KEYS, FOREIGN, LISTEN_KEYS, READY_KEYS};
 use super::super::check::{FILE_KEYS, POOL_KEYS};
 use super::super::fields::{Keys, camel_case};
 use super::super::parts::LIMITS_KEYS;
-use super::super::{Output, Runtime, SCHEMA, Shutdown};
+use super::super::{HugePages, Output, Runtime, SCHEMA, Shutdown};
 use super::Place;
 
 /// What people read of the file.
@@ -101,7 +101,7 @@ fn writing_out_the_schemas_defaults_changes_nothing() {
             keys += &format!(",\"{key}\":{default}");
         }
     }
-    assert_eq!(keys.matches(':').count(), 9, "{keys}");
+    assert_eq!(keys.matches(':').count(), 10, "{keys}");
     let pool = |keys: &str| place.parse(&format!("{{pools:[{{name:\"a\",runtime:\"php\"{keys}}}]}}")).unwrap();
     assert_eq!(pool(&keys).pools, pool("").pools);
 }
@@ -127,6 +127,9 @@ fn the_words_and_bounds_of_the_schema_are_the_checkers() {
     let shutdowns: Vec<Shutdown> =
         words("shutdown").iter().map(|word| takes("shutdown", word).unwrap().shutdown).collect();
     assert_eq!(shutdowns, [Shutdown::Fast, Shutdown::Full]);
+    let huge: Vec<HugePages> =
+        words("huge_pages").iter().map(|word| takes("huge_pages", word).unwrap().huge_pages).collect();
+    assert_eq!(huge, [HugePages::Auto, HugePages::Off]);
     let outputs: Vec<Output> = words("output").iter().map(|word| takes("output", word).unwrap().output).collect();
     assert_eq!(outputs, [Output::Log, Output::Capture, Output::Inherit, Output::None]);
     for key in ["idle", "max_running", "max_queued"] {

@@ -25,6 +25,13 @@ pub struct ZygoteConfig {
     pub shutdown: Shutdown,
     /// Seconds of CPU a child may use.
     pub cpu_time: Option<u64>,
+    /// Whether what the preload has filled is put into huge pages. A master that does not say so has nothing against it.
+    #[serde(default = "yes")]
+    pub huge_pages: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// How a child leaves.

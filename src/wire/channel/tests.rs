@@ -76,13 +76,17 @@ fn payloads_are_the_contracts() {
         entries: None,
         shutdown: Shutdown::Fast,
         cpu_time: Some(60),
+        huge_pages: true,
     };
     let json = serde_json::to_string(&config).unwrap();
     assert_eq!(
         json,
-        r#"{"protocol":1,"pool":"billing","generation":3,"preload":null,"cwd":"/srv","entries":null,"shutdown":"fast","cpu_time":60}"#
+        r#"{"protocol":1,"pool":"billing","generation":3,"preload":null,"cwd":"/srv","entries":null,"shutdown":"fast","cpu_time":60,"huge_pages":true}"#
     );
     assert_eq!(serde_json::from_str::<ZygoteConfig>(&json).unwrap(), config);
+
+    let older = json.replace(",\"huge_pages\":true", "");
+    assert_eq!(serde_json::from_str::<ZygoteConfig>(&older).unwrap(), config);
 
     let refused: Refused = serde_json::from_str(r#"{"code":"not_found","message":"no class X"}"#).unwrap();
     assert_eq!(refused.code, RefusedCode::NotFound);
