@@ -35,7 +35,7 @@ impl Ahead {
         let length = file.metadata()?.len();
         // A record that is half written is read later.
         let Found { records, size, chain, .. } = replay::records(&file, length, Found::default())?;
-        let records = without_freed(records);
+        let records = without_freed(records, |(record, _)| record);
         let live = Live::of(&records);
         Ok((Ahead { file, size, chain, live }, records.into_iter().map(|(record, _)| record).collect()))
     }
@@ -47,15 +47,15 @@ impl Ahead {
     }
 }
 
-/// Nobody needs to hear of what a later record takes back.
-fn without_freed(records: Vec<(Record, u64)>) -> Vec<(Record, u64)> {
+/// Nobody needs to hear of what a later record takes back. `record`: where it is in one of them.
+pub fn without_freed<T>(records: Vec<T>, record: impl Fn(&T) -> &Record) -> Vec<T> {
     let mut freed = HashSet::new();
     let mut kept = Vec::new();
-    for (record, bytes) in records.into_iter().rev() {
-        match record {
-            Record::Freed { id } => drop(freed.insert(id)),
-            record if freed.contains(RecordRef::from(&record).id()) => {}
-            record => kept.push((record, bytes)),
+    for with in records.into_iter().rev() {
+        match record(&with) {
+            Record::Freed { id } => drop(freed.insert(id.clone())),
+            record if freed.contains(RecordRef::from(record).id()) => {}
+            _ => kept.push(with),
         }
     }
     kept.reverse();

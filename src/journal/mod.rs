@@ -21,7 +21,7 @@ mod replay;
 mod tests;
 mod torn;
 
-pub use ahead::Ahead;
+pub use ahead::{Ahead, without_freed};
 pub use record::{Record, RecordRef};
 pub use replay::JournalError;
 pub use torn::Torn;

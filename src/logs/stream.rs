@@ -99,6 +99,7 @@ pub struct Stream {
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Begun {
     /// The beginning of a line that is not in the files yet.
+    #[serde(with = "text_or_bytes")]
     pub held: Vec<u8>,
     /// What was written last did not end its line.
     pub mid_line: bool,
@@ -313,6 +314,31 @@ impl Stream {
             lost = lost.max(file.borrow_mut().write(&bytes[offset..], continues, Part { file: i, offset }));
         }
         self.lost += lost;
+    }
+}
+
+/// Bytes in JSON: as text where they are UTF-8, which is short, else as numbers.
+mod text_or_bytes {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Form<'a> {
+        Text(std::borrow::Cow<'a, str>),
+        Bytes(Vec<u8>),
+    }
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        std::str::from_utf8(bytes)
+            .map_or_else(|_| Form::Bytes(bytes.to_vec()), |text| Form::Text(text.into()))
+            .serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        Ok(match Form::deserialize(from)? {
+            Form::Text(text) => text.into_owned().into_bytes(),
+            Form::Bytes(bytes) => bytes,
+        })
     }
 }
 

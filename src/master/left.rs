@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::ending::lost_reason;
 use super::logs::{LineNote, is_line};
 use super::runs::{Extra, Former};
-use crate::journal::Record as Journaled;
+use crate::journal::{Record as Journaled, without_freed};
 use crate::sys::clock::monotonic_ns;
 use crate::table::{EndedRow, Table};
 
@@ -47,7 +47,15 @@ impl Left {
 
     /// What the journal tells.
     pub fn take(&mut self, records: Vec<Journaled>) {
-        for record in records {
+        for record in &records {
+            if let Journaled::Freed { id } = record {
+                self.on_record.extras.remove(id);
+                self.on_record.notes.remove(id);
+                self.on_record.lines.remove(id);
+            }
+        }
+        // An id that was freed is as good as new: what its former run left is not the next one's.
+        for record in without_freed(records, |record| record) {
             match record {
                 Journaled::Queued { id, request, .. } => drop(self.on_record.requests.insert(id, request)),
                 Journaled::Ended { id, result, error, stdout, stderr, .. } => {
@@ -56,11 +64,7 @@ impl Left {
                         self.on_record.extras.insert(id, extra);
                     }
                 }
-                Journaled::Freed { id } => {
-                    self.on_record.extras.remove(&id);
-                    self.on_record.notes.remove(&id);
-                    self.on_record.lines.remove(&id);
-                }
+                Journaled::Freed { .. } => {}
                 // What cannot be read of one is of another version.
                 Journaled::Note { id, state } if is_line(&id) => {
                     let note = serde_json::from_str(state.get()).ok();

@@ -325,6 +325,7 @@ impl Master {
         // Starting those that waited may have gone wrong, which is an answer, too.
         self.flush_journal();
         self.flush_all();
+        self.tidy_journal();
     }
 
     fn due(&mut self, timer: Timer) {

@@ -16,7 +16,7 @@ const COMPACTION_PAUSE: Duration = Duration::from_secs(10);
 impl Master {
     /// One write for everything that this turn has to remember. What cannot be written stays in memory and is tried again.
     pub(super) fn flush_journal(&mut self) {
-        let was = self.journal.torn().is_some_and(|torn| torn.kept.is_err());
+        let was = self.torn_stays();
         match self.journal.flush() {
             Ok(()) => self.journal_failed = false,
             Err(e) if !self.journal_failed => {
@@ -25,21 +25,36 @@ impl Master {
             }
             Err(_) => {}
         }
+        self.tell_torn(was);
         // With a full disk it is in memory only, as results are.
         for name in std::mem::take(&mut self.kept_until_flushed) {
             self.tell_keeper(&ToKeeper::Drop(name), None);
         }
         self.ends_are_noted();
+    }
+
+    /// A journal that is mostly about the past is written anew: between turns, when everything that it has to tell is in its place.
+    pub(super) fn tidy_journal(&mut self) {
         if !self.journal_failed && self.journal.wants_compaction() && self.no_compaction_until <= monotonic_ns() {
             self.no_compaction_until = monotonic_ns() + COMPACTION_PAUSE.as_nanos() as u64;
+            let was = self.torn_stays();
             self.compact_journal();
+            self.tell_torn(was);
         }
+    }
+
+    /// Whether the journal's damaged end could not be kept elsewhere yet.
+    fn torn_stays(&self) -> bool {
+        self.journal.torn().is_some_and(|torn| torn.kept.is_err())
+    }
+
+    /// `was`: the same, before.
+    fn tell_torn(&self, was: bool) {
         if let Some(torn) = self.journal.torn().filter(|torn| was && torn.kept.is_ok()) {
             warn!(self.log, "the journal's damaged end could be kept elsewhere, and the journal can be written"; "what" => %torn);
         }
     }
 
-    /// A journal that is mostly about the past is written anew.
     fn compact_journal(&mut self) {
         let mut records = Vec::new();
         for (slot, live) in self.runs.alive() {
@@ -51,7 +66,12 @@ impl Master {
                 records.push(Journaled::Queued { slot, id: live.id.to_string(), pool, request, queued_at_ns });
             }
         }
-        for (slot, id, extra) in self.runs.extras() {
+        // Of living ones, too: what they have said is not told again at their end.
+        let said = self.runs.alive().filter_map(|(slot, live)| {
+            let extra = live.extra.as_deref().filter(|extra| !extra.is_empty())?;
+            Some((slot, &*live.id, extra))
+        });
+        for (slot, id, extra) in said.chain(self.runs.extras()) {
             records.push(Journaled::Ended {
                 slot,
                 id: id.to_owned(),

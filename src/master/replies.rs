@@ -119,7 +119,8 @@ impl Master {
                 Some(())
             }
             Reply::Result | Reply::Error if header.flags.contains(Flags::MEMFD) => {
-                if live.process.as_ref().map(|p| p.0) == extra.pid && !live.said {
+                let said = live.extra.as_ref().is_some_and(|extra| extra.result.is_some() || extra.error.is_some());
+                if live.process.as_ref().map(|p| p.0) == extra.pid && !said {
                     let message = "what the run sent was lost with the master that had received it".into();
                     let told = ErrorObject { class: "ResultLost".into(), message, trace: None };
                     live.extra.get_or_insert_default().error = Some(told);

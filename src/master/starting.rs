@@ -33,7 +33,7 @@ use crate::wire::rpc::RpcError;
 use crate::wire::status::State;
 
 /// What may wait for a journal that cannot be written, in bytes, before nothing new is taken.
-const JOURNAL_WAITING: usize = 16 << 20;
+pub(super) const JOURNAL_WAITING: usize = 16 << 20;
 
 impl Master {
     /// Takes a request that has been checked, for the pool at `index`.

@@ -56,6 +56,8 @@ pub enum Kind {
     Push = 1,
     /// Nothing has: what was held back is written as it is.
     Flush = 2,
+    /// The same, and whoever wrote has ended.
+    End = 3,
 }
 
 /// Where steps are taken, one at a time.
@@ -168,8 +170,8 @@ impl Stage {
     }
 
     /// A step with nothing to read.
-    pub fn flush(&mut self, name: &str, wall: u64) {
-        self.begin(Kind::Flush, name, wall, 0);
+    pub fn begin_without(&mut self, kind: Kind, name: &str, wall: u64) {
+        self.begin(kind, name, wall, 0);
         self.marks.set(STATE, TAKEN);
     }
 
@@ -199,7 +201,7 @@ impl Stage {
     pub fn left(&self) -> Option<Left> {
         let marks = &self.marks;
         let state = marks.get(STATE);
-        let kind = [Kind::Push, Kind::Flush].into_iter().find(|kind| *kind as u64 == marks.get(KIND))?;
+        let kind = [Kind::Push, Kind::Flush, Kind::End].into_iter().find(|kind| *kind as u64 == marks.get(KIND))?;
         let length = usize::try_from(marks.get(LENGTH)).ok().filter(|length| *length <= READ)?;
         // SAFETY: length is at most the mapping's, and nobody writes to it.
         let bytes = unsafe { std::slice::from_raw_parts(self.data.as_ptr(), length) }.to_vec();
@@ -293,7 +295,7 @@ mod tests {
             first.done();
             assert_eq!(stage(&file).left(), None);
         }
-        first.flush("b", 9);
+        first.begin_without(Kind::Flush, "b", 9);
         let left = stage(&file).left().unwrap();
         assert_eq!((left.kind, &*left.name, left.bytes.len(), left.write.length), (Kind::Flush, "b", 0, 0));
         // What is in a pipe and more than one read takes comes with the next; an end is told once nothing is left.
@@ -301,7 +303,14 @@ mod tests {
         writing.write_all(&vec![b'y'; READ + 9]).unwrap();
         drop(writing);
         assert!(count >= 2 * READ as i32);
-        let sizes: Vec<usize> = (0..3).map(|_| first.read(reading.as_fd(), "c", 0).unwrap()).collect();
+        // What other tests fork has the writing end, too, for a moment.
+        let mut read = || loop {
+            match first.read(reading.as_fd(), "c", 0) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
+                read => break read.unwrap(),
+            }
+        };
+        let sizes = [(); 3].map(|()| read());
         assert_eq!(sizes, [READ, 9, 0]);
         assert_eq!(stage(&file).left(), None);
     }

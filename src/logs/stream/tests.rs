@@ -224,3 +224,13 @@ fn a_step_that_another_master_had_begun_is_finished_where_it_was() {
         assert!(fs::read_to_string(&paths[1]).unwrap().contains('!'));
     }
 }
+
+#[test]
+fn the_beginning_of_a_line_is_text_in_the_journal_if_it_is_one() {
+    for (held, json) in [(&b"a \"b"[..], r#""a \"b""#), (b"", "\"\""), (b"\xff\0", "[255,0]")] {
+        let begun = Begun { held: held.to_vec(), mid_line: true };
+        let text = serde_json::to_string(&begun).unwrap();
+        assert_eq!(text, format!("{{\"held\":{json},\"mid_line\":true}}"));
+        assert_eq!(serde_json::from_str::<Begun>(&text).unwrap(), begun);
+    }
+}

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::Master;
 use super::super::sources::Source;
+use super::super::starting::JOURNAL_WAITING;
 use super::StreamKey;
 use crate::journal::{Record, RecordRef};
 use crate::logs::{Begun, Stream};
@@ -45,6 +46,8 @@ impl Master {
         let begun = pipe.stream.as_ref().and_then(Stream::begun);
         let name = pipe.key.store_name();
         match begun.map(|begun| serde_json::value::to_raw_value(&LineNote { number, begun })) {
+            // What a full disk holds up must not fill the memory: then a killed master costs the beginning of a line.
+            Some(Ok(_)) if self.journal_failed && self.journal.buffered() > JOURNAL_WAITING => return,
             Some(Ok(state)) => {
                 pipe.noted = true;
                 self.journal.append(RecordRef::Note { id: &name, state: &state });
@@ -82,7 +85,7 @@ impl Master {
         let Some(stream) = &mut pipe.stream else { return };
         let Some(mut stage) = self.logs.stage.take() else { return };
         let wall = wall_ns();
-        stage.flush(&pipe.key.store_name(), wall);
+        stage.begin_without(if end { Kind::End } else { Kind::Flush }, &pipe.key.store_name(), wall);
         if end {
             stream.end(wall, &mut self.logs.scratch);
         } else {
@@ -132,6 +135,10 @@ impl Master {
                 Kind::Push => self.take_output(token, &left.bytes, left.wall, left.number),
                 Kind::Flush => {
                     stream.flush(left.wall, &mut self.logs.scratch);
+                    self.note_line(token, left.number);
+                }
+                Kind::End => {
+                    stream.end(left.wall, &mut self.logs.scratch);
                     self.note_line(token, left.number);
                 }
             }

@@ -198,3 +198,18 @@ fn fault_02_a_first_master_that_dies_before_its_list_is_written_leaves_its_apps_
     assert!(list.to_string().contains("\"workers\":[]"), "{worker} {list}");
     assert_eq!(std::fs::read_to_string(daemon.path().join("starts")).unwrap(), "started\n");
 }
+
+#[test]
+fn fault_01_what_a_freed_run_left_is_not_the_next_one_s_of_the_same_id() {
+    let daemon = Setup::native(json!({"idle": 1})).start();
+    let mut client = daemon.client();
+    let echo = json!({"entry": "echo", "params": {"secret": 1}, "id": "job", "wait": true});
+    assert_eq!(client.ok("run", echo)["result"]["secret"], 1);
+    client.ok("free", json!({"id": "job"}));
+    let ended = client.ok("run", json!({"entry": "exit", "params": {"code": 4}, "id": "job", "wait": true}));
+    assert_eq!((&ended["exit_code"], &ended["result"]), (&json!(4), &json!(null)));
+    for _ in 0..2 {
+        super::masters::kill(&daemon, daemon.master());
+        assert_eq!(daemon.client().ok("status", json!({"id": "job"})), ended);
+    }
+}
