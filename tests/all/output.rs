@@ -2,9 +2,11 @@
 
 use std::fs;
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::house::{Setup, eventually};
+use crate::faults::masters::kill;
+use crate::house::{Setup, eventually, processes};
 
 #[test]
 fn captured_output_is_in_the_status() {
@@ -49,6 +51,30 @@ fn logged_output_is_in_the_pools_files() {
         let (out, err) = (read("fixture-out.log"), read("fixture-error.log"));
         (0..5).all(|n| out.contains(&format!("out {n}\n")) && err.contains(&format!("err {n}\n"))).then_some(())
     });
+}
+
+#[test]
+fn fault_01_what_a_run_with_an_output_of_its_own_says_when_no_master_serves_is_in_the_log_once() {
+    let daemon = Setup::native(json!({"output": "none"})).start();
+    let go = daemon.path().join("go");
+    let script = format!("echo begun; while ! [ -e {} ]; do sleep 0.02; done; seq 500; echo error >&2", go.display());
+    let mut client = daemon.client();
+    let run = client.ok("run", json!({"entry": "shell", "params": {"script": script}, "output": "log", "id": "one"}));
+    let read = |name: &str| fs::read_to_string(daemon.dir().join("logs").join(name)).unwrap_or_default();
+    eventually("it has begun", || (read("fixture-out.log") == "begun\n").then_some(()));
+    let master = daemon.master();
+    processes::send(master, Signal::SIGSTOP);
+    fs::write(go, "").unwrap();
+    let folder = format!("/proc/{}", run["pid"]);
+    eventually("the keeper has reaped it", || (!std::path::Path::new(&folder).exists()).then_some(()));
+    kill(&daemon, master);
+    assert_eq!(daemon.client().wait("one")["exit_code"], 0);
+    let mut expected = String::from("begun\n");
+    (1..=500).for_each(|n| expected += &format!("{n}\n"));
+    eventually("all lines are there", || {
+        (read("fixture-out.log").len() >= expected.len() && !read("fixture-error.log").is_empty()).then_some(())
+    });
+    assert_eq!((read("fixture-out.log"), read("fixture-error.log")), (expected, "error\n".to_owned()));
 }
 
 #[test]

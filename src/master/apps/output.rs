@@ -7,6 +7,8 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use slog::error;
+
 use super::super::Master;
 use super::super::logs::StreamKey;
 use super::{Worker, identity};
@@ -67,6 +69,17 @@ impl Master {
         };
         let key = key(worker, kind);
         self.open_stream(&key, &config, identity.map(Identity::uid))
+    }
+
+    /// Pipes of a former master's go on to their workers' files. A worker that has ended meanwhile has left its last lines there.
+    pub(super) fn take_over_output(&mut self) {
+        let left = |worker: &Worker| [Kind::Out, Kind::Err].iter().any(|kind| self.logs.is_former(&key(worker, *kind)));
+        let ids: Vec<u32> = self.apps.workers.iter().filter(|(_, w)| left(w)).map(|(id, _)| *id).collect();
+        for id in ids {
+            if let Err(e) = self.worker_stdio(id) {
+                error!(self.log, "a worker's output cannot be taken over"; "worker" => id, "error" => %e);
+            }
+        }
     }
 
     /// The worker is no more: its pipes go with whoever still writes there.

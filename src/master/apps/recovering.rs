@@ -270,6 +270,7 @@ impl Master {
             // The notes may have been younger.
             self.save_list();
         }
+        self.take_over_output();
         for id in ids {
             let Some(worker) = self.apps.workers.get_mut(&id) else { continue };
             let revive = std::mem::take(&mut worker.revive);
@@ -287,10 +288,6 @@ impl Master {
                     let wake_at = worker.life.wake_at();
                     worker.timer = wake_at.map(|at| self.timers.at(at, Timer::Worker(id)));
                     let (state, slot) = (worker.life.state(), worker.slot);
-                    // Its pipes are taken over; what it writes goes on to its files.
-                    if let Err(e) = self.worker_stdio(id) {
-                        error!(self.log, "a worker's output cannot be taken over"; "worker" => id, "error" => %e);
-                    }
                     match (state, slot) {
                         (WorkerState::Stopping, _) => self.stop_worker(id),
                         (WorkerState::Running, Some(slot)) => self.await_ready(id, slot),

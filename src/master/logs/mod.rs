@@ -124,6 +124,11 @@ impl Logs {
         self.stage = Some(stage);
     }
 
+    /// Whether a former master has left that one, and nobody has asked for it yet.
+    pub fn is_former(&self, key: &StreamKey) -> bool {
+        self.former.contains_key(key)
+    }
+
     /// Those that have had their share of the turn before.
     pub fn take_again(&mut self) -> Vec<Token> {
         std::mem::take(&mut self.again)

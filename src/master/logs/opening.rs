@@ -26,12 +26,17 @@ impl Master {
         owner: Option<u32>,
     ) -> io::Result<OwnedFd> {
         let there = self.logs.pipes.get(key).copied();
+        if let Some(pipe) = there.and_then(|token| self.sources.log(token)) {
+            pipe.closing = false;
+        }
         if let Some(token) = there {
-            // Where another process follows, the one before may not have ended its line.
+            // Where another process follows, the one before may have ended when no master served, and not its line.
+            if key.instance.is_some() {
+                self.read_log(token, true);
+            }
             self.flush_stream(token, key.instance.is_some());
         }
         if let Some(pipe) = there.and_then(|token| self.sources.log(token)) {
-            pipe.closing = false;
             match &mut pipe.stream {
                 Some(stream) => stream.configure(config, &mut self.logs.files)?,
                 None => pipe.stream = Some(Stream::open(config, &mut self.logs.files)?),

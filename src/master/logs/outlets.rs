@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 
 use super::super::Master;
 use super::StreamKey;
@@ -15,6 +16,13 @@ impl Master {
     pub(in super::super) fn open_outlets(&mut self, index: usize) -> io::Result<()> {
         let output = self.pools[index].definition.output;
         self.pools[index].outlets = Outlets::open(output, || self.pool_logs(index))?;
+        let name: Rc<str> = (&*self.pools[index].definition.name).into();
+        for kind in [Kind::Out, Kind::Err] {
+            // That of runs with an `output` of their own, which may have ended when no master served.
+            if self.logs.is_former(&StreamKey { name: name.clone(), instance: None, kind }) {
+                self.pool_log(index, kind)?;
+            }
+        }
         Ok(())
     }
 
@@ -25,7 +33,7 @@ impl Master {
 
     fn pool_log(&mut self, index: usize, kind: Kind) -> io::Result<OwnedFd> {
         let pool = &self.pools[index].definition;
-        let name: std::rc::Rc<str> = (&*pool.name).into();
+        let name: Rc<str> = (&*pool.name).into();
         // That there is no such user is said when the zygote is started.
         let owner = users::resolve(pool.user.as_deref(), pool.group.as_deref()).ok().flatten();
         let config = StreamConfig {

@@ -3,6 +3,7 @@
 mod crossing;
 mod definitions;
 mod keeping;
+mod last_words;
 mod readiness;
 mod recovery;
 mod reloading;
