@@ -139,7 +139,7 @@ impl Master {
         // Whoever was forked is in that list, or has said so: what was said is read now.
         self.replies(index, number);
         if self.runs.live(slot).is_none_or(|live| live.state != State::Starting)
-            || self.pools[index].drop_dead_idle().is_err()
+            || self.dismiss_dead_idle(index).is_err()
         {
             return false;
         }

@@ -3,8 +3,11 @@
 //! Whoever is given a request is taken from the keeper first, so that what it has when a master dies are children that wait.
 
 use std::collections::HashSet;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
+
+use slog::debug;
 
 use super::Master;
 use super::timers::Timer;
@@ -48,11 +51,23 @@ impl Master {
     pub(super) fn dismiss_idle(&mut self, index: usize, children: impl IntoIterator<Item = IdleChild>) {
         for child in children {
             if child.kept {
-                self.tell_keeper(&ToKeeper::Drop(self.pools[index].idle_name(&child)), None);
+                self.tell_keeper(&ToKeeper::Drop(self.pools[index].idle_prefix(&child)), None);
             }
             drop(child.channel);
             self.drop_if_done(index, child.generation);
         }
+    }
+
+    /// Those that have died are followed by others.
+    pub(super) fn dismiss_dead_idle(&mut self, index: usize) -> io::Result<()> {
+        let dead = self.pools[index].drop_dead_idle()?;
+        if !dead.is_empty() {
+            let name = &self.pools[index].definition.name;
+            debug!(self.log, "idle children have died"; "pool" => name, "count" => dead.len());
+            self.dismiss_idle(index, dead);
+            self.busy(index);
+        }
+        Ok(())
     }
 
     /// None of that pool's is used any more. In one word, so that no master is left a part of them.

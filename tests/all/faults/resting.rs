@@ -73,3 +73,21 @@ fn fault_01_idle_children_that_died_with_the_master_are_followed_by_others() {
         (idle(&daemon).len() == IDLE && client.pool("fixture")["idle"] == IDLE).then_some(())
     });
 }
+
+#[test]
+fn fault_03_idle_children_that_die_together_leave_nothing_with_the_keeper() {
+    let (daemon, others) = rested();
+    let mut client = daemon.client();
+    let (master, before) = (daemon.master(), idle(&daemon));
+    // Nobody but them is left of their generation.
+    processes::send(client.pool("fixture")["zygote_pid"].as_u64().unwrap() as u32, Signal::SIGKILL);
+    eventually("there is another zygote", || (client.pool("fixture")["generation"] == 2).then_some(()));
+    assert_eq!(idle(&daemon), before);
+    processes::send(master, Signal::SIGSTOP);
+    before.iter().for_each(|pid| processes::send(*pid, Signal::SIGKILL));
+    eventually("they are dead", || (!before.iter().any(|pid| processes::alive(*pid))).then_some(()));
+    processes::send(master, Signal::SIGCONT);
+    eventually("the keeper has those that follow, and no others", || {
+        (idle(&daemon).len() == IDLE && processes::fds(daemon.pid()).len() == others + IDLE).then_some(())
+    });
+}
