@@ -147,6 +147,7 @@ impl Pool {
 mod tests {
     use super::*;
     use crate::processfile;
+    use crate::sys::seqpacket::Batch;
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -177,6 +178,20 @@ mod tests {
             let prefix = pool.idle_prefix(child);
             let met: Vec<usize> = (0..stored.len()).filter(|i| stored[*i].starts_with(&prefix)).collect();
             assert!(met == [at] && prefix.ends_with('/'), "{prefix} of {stored:?}");
+        }
+    }
+
+    #[test]
+    fn an_order_is_unread_since_it_was_first_seen_so() {
+        let mut pool = pool(2);
+        assert_eq!(pool.unread_since(SECOND), None);
+        fill(&mut pool);
+        assert_eq!(pool.unread_since(2 * SECOND), Some(2 * SECOND));
+        assert_eq!(pool.unread_since(9 * SECOND), Some(2 * SECOND));
+        let mut batch = Batch::new(1, 4096);
+        for since in [Some(10), None] {
+            assert_eq!(batch.receive(pool.orders.theirs.as_fd()).unwrap().messages, 1);
+            assert_eq!(pool.unread_since(10 * SECOND), since.map(|s| s * SECOND));
         }
     }
 }
