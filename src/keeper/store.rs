@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
+use std::ops::Bound::{Included, Unbounded};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::sys::seqpacket;
@@ -21,7 +22,13 @@ impl Store {
     /// none.
     pub fn remove(&mut self, name: &str) {
         if name.ends_with('/') {
-            self.0.retain(|kept, _| !kept.starts_with(name));
+            loop {
+                let next = self.0.range::<str, _>((Included(name), Unbounded)).next();
+                let Some(kept) = next.map(|(kept, _)| kept).filter(|kept| kept.starts_with(name)).cloned() else {
+                    return;
+                };
+                self.0.remove(&kept);
+            }
         } else {
             self.0.remove(name);
         }
@@ -59,6 +66,11 @@ mod tests {
         }
         store.remove("idle/a/");
         assert_eq!(store.all().map(|(name, _)| name).collect::<Vec<_>>(), ["idle/a", "idle/ab/1"]);
+        store.put("idle/ab/10".into(), std::fs::File::open("/dev/null").unwrap().into());
+        store.remove("idle/ab/1/");
+        store.remove("zz/");
+        assert_eq!(store.all().count(), 3);
+        store.remove("idle/ab/10");
         store.remove("idle/ab/1");
         store.remove("nothing");
         assert_eq!(store.all().count(), 1);

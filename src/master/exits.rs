@@ -59,15 +59,8 @@ impl Master {
     /// Among strangers that exit are idle children, of whom nobody knows the number.
     fn look_after_idle(&mut self) {
         for index in 0..self.pools.len() {
-            match self.pools[index].drop_dead_idle() {
-                Ok(dead) if dead.is_empty() => {}
-                Ok(dead) => {
-                    let n = dead.len();
-                    self.dismiss_idle(index, dead);
-                    debug!(self.log, "idle children have died"; "pool" => &self.pools[index].definition.name, "count" => n);
-                    self.busy(index);
-                }
-                Err(e) => debug!(self.log, "looking after idle children"; "error" => %e),
+            if let Err(e) = self.dismiss_dead_idle(index) {
+                debug!(self.log, "looking after idle children"; "error" => %e);
             }
         }
     }

@@ -73,11 +73,8 @@ impl Master {
 
     /// A zygote that leaves its orders unread is stopped or stuck: it is killed, and the next one reads them.
     pub(super) fn hung(&mut self, index: usize, now: u64) -> bool {
-        let pool = &self.pools[index];
-        let Some(unread) = pool.unread_order() else { return false };
-        let child = pool.idle.iter().find(|c| (c.number, c.nonce) == unread).map(|c| c.order.1);
-        let sent_at = child.or_else(|| self.runs.alive().find(|(_, l)| l.order == unread).map(|(_, l)| l.ordered.1));
-        let waits = sent_at.is_some_and(|at| now - at >= HUNG.as_nanos() as u64);
+        let pool = &mut self.pools[index];
+        let waits = pool.unread_since(now).is_some_and(|since| now - since >= HUNG.as_nanos() as u64);
         let Some((pid, handle)) = pool.current().and_then(|g| g.zygote.as_ref()).filter(|_| waits) else {
             return false;
         };
@@ -139,7 +136,7 @@ impl Master {
         // Whoever was forked is in that list, or has said so: what was said is read now.
         self.replies(index, number);
         if self.runs.live(slot).is_none_or(|live| live.state != State::Starting)
-            || self.pools[index].drop_dead_idle().is_err()
+            || self.dismiss_dead_idle(index).is_err()
         {
             return false;
         }

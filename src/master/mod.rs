@@ -150,10 +150,10 @@ struct Master {
     accept_paused: bool,
     reserve: Option<File>,
     counts: Counts,
-    /// Captured output of a former master's runs, until the runs are found: (slot, whether it is stderr).
     apps: apps::Apps,
     /// What a predecessor has handed over, until it is in its place.
     handed: taking::Handed,
+    /// Captured output of a former master's runs, until the runs are found: (slot, whether it is stderr).
     former_captures: HashMap<(u32, bool), OwnedFd>,
     /// What that one had taken out of them.
     former_tails: HashMap<(u32, bool), OwnedFd>,
@@ -195,6 +195,7 @@ impl Master {
         if !self.keeper_says() {
             return 1;
         }
+        (0..self.pools.len()).for_each(|index| self.load(index));
         loop {
             self.end_of_turn();
             if self.stopped() {

@@ -3,8 +3,11 @@
 //! Whoever is given a request is taken from the keeper first, so that what it has when a master dies are children that wait.
 
 use std::collections::HashSet;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
+
+use slog::debug;
 
 use super::Master;
 use super::timers::Timer;
@@ -14,16 +17,22 @@ use crate::wire::control::ToKeeper;
 
 /// So many are given to the keeper in a turn of the loop.
 const AT_ONCE: usize = 128;
-/// Until the next are, or orders are looked at again that have not been read.
+/// Until the next are.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Until orders are looked at again that have not been read.
+const UNREAD: Duration = Duration::from_secs(1);
 
 impl Master {
     /// Looks after a while whether some have rested.
     pub(super) fn watch_idle(&mut self, index: usize) {
+        self.watch_idle_after(index, PAUSE);
+    }
+
+    fn watch_idle_after(&mut self, index: usize, pause: Duration) {
         let pool = &mut self.pools[index];
         if let (false, Some(at)) = (pool.watching_idle, pool.rested_at()) {
             pool.watching_idle = true;
-            self.timers.at(at.max(monotonic_ns() + PAUSE.as_nanos() as u64), Timer::Idle { pool: index });
+            self.timers.at(at.max(monotonic_ns() + pause.as_nanos() as u64), Timer::Idle { pool: index });
         }
     }
 
@@ -34,8 +43,15 @@ impl Master {
         if self.fostered || self.stopping() {
             return;
         }
+        let now = monotonic_ns();
         let pool = &mut self.pools[index];
-        for at in pool.rested(monotonic_ns()).take(AT_ONCE) {
+        let rested = pool.rested(now);
+        if rested.is_empty() && pool.rested_at().is_some_and(|at| at <= now) {
+            // Their zygote has not read of them. Perhaps nobody will ever start anything, which is when the zygote is looked at otherwise.
+            self.hung(index, now);
+            return self.watch_idle_after(index, UNREAD);
+        }
+        for at in rested.take(AT_ONCE) {
             let child = &pool.idle[at];
             let message = ToKeeper::Store(pool.idle_name(child));
             super::keeping::keep(&self.keeper, &message, Some(child.channel.as_fd()), &self.log);
@@ -48,11 +64,23 @@ impl Master {
     pub(super) fn dismiss_idle(&mut self, index: usize, children: impl IntoIterator<Item = IdleChild>) {
         for child in children {
             if child.kept {
-                self.tell_keeper(&ToKeeper::Drop(self.pools[index].idle_name(&child)), None);
+                self.tell_keeper(&ToKeeper::Drop(self.pools[index].idle_prefix(&child)), None);
             }
             drop(child.channel);
             self.drop_if_done(index, child.generation);
         }
+    }
+
+    /// Those that have died are followed by others.
+    pub(super) fn dismiss_dead_idle(&mut self, index: usize) -> io::Result<()> {
+        let dead = self.pools[index].drop_dead_idle()?;
+        if !dead.is_empty() {
+            let name = &self.pools[index].definition.name;
+            debug!(self.log, "idle children have died"; "pool" => name, "count" => dead.len());
+            self.dismiss_idle(index, dead);
+            self.busy(index);
+        }
+        Ok(())
     }
 
     /// None of that pool's is used any more. In one word, so that no master is left a part of them.

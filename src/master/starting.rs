@@ -233,7 +233,7 @@ impl Master {
         while let Some(mut child) = pool.take_idle(monotonic_ns()) {
             // The keeper first: whoever has a request must not be taken for one that waits.
             if std::mem::take(&mut child.kept) {
-                let name = pool.idle_name(&child);
+                let name = pool.idle_prefix(&child);
                 super::keeping::keep(&self.keeper, &ToKeeper::Drop(name), None, &self.log);
             }
             self.table.set_starting(slot, child.generation, nonce, head);

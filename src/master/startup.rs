@@ -400,7 +400,6 @@ impl Master {
             let name = master.pools[index].definition.name.clone();
             master.open_outlets(index).map_err(system(&format!("opening the output of pool \"{name}\"")))?;
             master.keep_orders(index);
-            master.load(index);
         }
         // After the first master only those that it had not put into the list on the disk before it died.
         master.apps.unlisted = !apps.is_empty();

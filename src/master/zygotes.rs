@@ -117,6 +117,8 @@ impl Master {
         }
         let pool = &mut self.pools[index];
         pool.current = Some(number);
+        // What its predecessor has left unread it has had no time for yet.
+        pool.unread = None;
         pool.error = None;
         pool.down = false;
         self.pool_event(index);

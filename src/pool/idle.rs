@@ -93,11 +93,17 @@ impl Pool {
         from..from + count
     }
 
-    /// The name that a child's channel has in the keeper's store; it tells a master that knows of nothing what there is to be known.
+    /// The name that a child's channel is given in the keeper's store; it tells a master that knows of nothing what there is to be
+    /// known.
     pub fn idle_name(&self, child: &IdleChild) -> String {
-        let IdleChild { generation, number, nonce, .. } = child;
-        let their_end = self.generations.iter().find(|g| g.number == *generation).map_or(0, |g| g.their_end);
-        format!("{}{generation}/{number}/{nonce}/{their_end}", self.idle_names())
+        let generation = child.generation;
+        let their_end = self.generations.iter().find(|g| g.number == generation).map_or(0, |g| g.their_end);
+        format!("{}{generation}/{their_end}", self.idle_prefix(child))
+    }
+
+    /// What that name begins with, and no other child's. Its generation may be another one later, or be gone: that is what follows.
+    pub fn idle_prefix(&self, child: &IdleChild) -> String {
+        format!("{}{}/{}/", self.idle_names(), child.number, child.nonce)
     }
 
     /// What all of these names begin with.
@@ -109,7 +115,7 @@ impl Pool {
     /// needs it any more.
     pub fn adopt_idle(&mut self, name: &str, channel: OwnedFd, now: u64) -> bool {
         let parts: Vec<&str> = name.split('/').collect();
-        let [_, _, generation, number, nonce, their_end] = parts[..] else { return false };
+        let [_, _, number, nonce, generation, their_end] = parts[..] else { return false };
         let (Ok(generation), Ok(number), Ok(nonce)) = (generation.parse(), number.parse(), nonce.parse()) else {
             return false;
         };
@@ -134,5 +140,58 @@ impl Pool {
     /// How many of them the keeper has: they come first.
     fn kept_idle(&self) -> usize {
         self.idle.partition_point(|child| child.kept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::processfile;
+    use crate::sys::seqpacket::Batch;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn pool(idle: usize) -> Pool {
+        let text =
+            format!(r#"{{"pools": [{{"name": "p", "runtime": "native", "command": ["/bin/true"], "idle": {idle}}}]}}"#);
+        let (_, mut pools) = processfile::parse_apps(&text, std::path::Path::new("/"), &[]).unwrap();
+        Pool::new(pools.remove(0)).unwrap()
+    }
+
+    fn fill(pool: &mut Pool) {
+        let mut nonce = 100;
+        pool.refill(SECOND, || {
+            nonce += 1;
+            nonce
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn what_a_name_is_dropped_by_stays_when_the_generation_does_not() {
+        let mut pool = pool(12);
+        fill(&mut pool);
+        let stored: Vec<String> = pool.idle.iter().map(|child| pool.idle_name(child)).collect();
+        assert_eq!(stored[0], "idle/p/1/101/0/0");
+        pool.idle.iter_mut().for_each(|child| child.generation = 7);
+        for (at, child) in pool.idle.iter().enumerate() {
+            let prefix = pool.idle_prefix(child);
+            let met: Vec<usize> = (0..stored.len()).filter(|i| stored[*i].starts_with(&prefix)).collect();
+            assert!(met == [at] && prefix.ends_with('/'), "{prefix} of {stored:?}");
+        }
+    }
+
+    #[test]
+    fn an_order_is_unread_since_it_was_first_seen_so() {
+        let mut pool = pool(2);
+        assert_eq!(pool.unread_since(SECOND), None);
+        fill(&mut pool);
+        assert_eq!(pool.unread_since(2 * SECOND), Some(2 * SECOND));
+        assert_eq!(pool.unread_since(9 * SECOND), Some(2 * SECOND));
+        let mut batch = Batch::new(1, 4096);
+        for since in [Some(10), None] {
+            assert_eq!(batch.receive(pool.orders.theirs.as_fd()).unwrap().messages, 1);
+            assert_eq!(pool.unread_since(10 * SECOND), since.map(|s| s * SECOND));
+        }
     }
 }

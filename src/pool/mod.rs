@@ -63,6 +63,8 @@ pub struct Pool {
     pub idle: VecDeque<IdleChild>,
     /// Somebody looks after a while whether there are some for the keeper.
     pub watching_idle: bool,
+    /// The oldest order that was unread at the latest look, and the time of the first look that saw it there, ns monotonic.
+    pub unread: Option<((u32, u64), u64)>,
     /// Why there is no zygote, or why the latest reload failed.
     pub error: Option<String>,
     /// The latest preload failed: `run` is told so, until one works.
@@ -139,6 +141,7 @@ impl Pool {
             untold: false,
             idle: VecDeque::new(),
             watching_idle: false,
+            unread: None,
             error: None,
             down: false,
             outdated: false,
@@ -207,6 +210,16 @@ impl Pool {
             Ok(Some(n)) if n >= HEADER_LEN => Header::<Order>::decode(&head).ok().map(|(h, _)| (h.slot, h.nonce)),
             _ => None,
         }
+    }
+
+    /// Since when looks like this one, at the time `now`, have seen the same order unread: however many there are to read, a zygote
+    /// that does read goes on from one to the next.
+    pub fn unread_since(&mut self, now: u64) -> Option<u64> {
+        let unread = self.unread_order();
+        if self.unread.map(|(order, _)| order) != unread {
+            self.unread = unread.map(|order| (order, now));
+        }
+        self.unread.map(|(_, since)| since)
     }
 
     /// Whether nothing of that generation can say anything any more.

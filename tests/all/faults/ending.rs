@@ -78,6 +78,8 @@ fn fault_31_sigterm_between_two_masters_is_the_next_ones_to_obey() {
     std::fs::rename(&aside, &journal).unwrap();
     let log = ends_well(daemon, |daemon| processes::send(daemon.pid(), Signal::SIGTERM));
     assert!(log.contains("shutting down") && !log.contains("without a master"), "{log}");
+    // A master that is there to shut down loads nothing before.
+    assert_eq!(log.matches("zygote started").count(), 1, "{log}");
 }
 
 #[test]

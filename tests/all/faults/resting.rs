@@ -1,6 +1,7 @@
 //! Idle children that outlive a master.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -75,4 +76,42 @@ fn fault_01_idle_children_that_died_with_the_master_are_followed_by_others() {
     eventually("there are as many as before", || {
         (idle(&daemon).len() == IDLE && client.pool("fixture")["idle"] == IDLE).then_some(())
     });
+}
+
+#[test]
+fn fault_03_idle_children_that_die_together_leave_nothing_with_the_keeper() {
+    let (daemon, others) = rested();
+    let mut client = daemon.client();
+    let (master, before) = (daemon.master(), idle(&daemon));
+    // Nobody but them is left of their generation.
+    processes::send(client.pool("fixture")["zygote_pid"].as_u64().unwrap() as u32, Signal::SIGKILL);
+    eventually("there is another zygote", || (client.pool("fixture")["generation"] == 2).then_some(()));
+    assert_eq!(idle(&daemon), before);
+    processes::send(master, Signal::SIGSTOP);
+    before.iter().for_each(|pid| processes::send(*pid, Signal::SIGKILL));
+    eventually("they are dead", || (!before.iter().any(|pid| processes::alive(*pid))).then_some(()));
+    processes::send(master, Signal::SIGCONT);
+    eventually("the keeper has those that follow, and no others", || {
+        (idle(&daemon).len() == IDLE && processes::fds(daemon.pid()).len() == others + IDLE).then_some(())
+    });
+}
+
+#[test]
+fn fault_04_a_stopped_zygote_is_replaced_though_nobody_starts_anything() {
+    let (daemon, _) = rested();
+    let mut client = daemon.client();
+    let zygote = client.pool("fixture")["zygote_pid"].as_u64().unwrap() as u32;
+    drop(client);
+    processes::send(zygote, Signal::SIGSTOP);
+    // Another one is asked for, which nobody reads.
+    processes::send(*idle(&daemon).iter().next().unwrap(), Signal::SIGKILL);
+    let wakes = || processes::status_number(daemon.master(), "voluntary_ctxt_switches").unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    let before = wakes();
+    std::thread::sleep(Duration::from_secs(3));
+    let woken = wakes() - before;
+    assert!(woken <= 12, "a look each second, and not {woken}");
+    eventually("it is replaced", || (!processes::alive(zygote)).then_some(()));
+    eventually("there are as many as before", || (idle(&daemon).len() == IDLE).then_some(()));
+    assert_eq!(daemon.client().pool("fixture")["generation"], 2);
 }
