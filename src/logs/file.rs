@@ -20,7 +20,7 @@ use memchr::{memchr, memrchr};
 use super::chain;
 use super::compress::{Compressor, Rotations};
 use super::json::Object;
-use super::opening::{open, with_rights};
+use super::opening::{open, own, with_rights};
 use crate::sys::clock::{monotonic_ns, wall_ns};
 use crate::sys::fault;
 use crate::sys::stage::{Marks, Write};
@@ -86,6 +86,8 @@ pub struct LogFile {
     marks: Option<Rc<Marks>>,
     /// Its number on its file system; 0: it is no regular file.
     inode: u64,
+    /// Others write to it all the time: the daemon's own log goes to a standard stream, too.
+    shared: bool,
 }
 
 /// Which part of a step's bytes a write is: see [`crate::sys::stage`].
@@ -119,6 +121,7 @@ impl LogFile {
             notices,
             marks,
             inode: 0,
+            shared: false,
         };
         log.look()?;
         if log.regular {
@@ -144,7 +147,8 @@ impl LogFile {
         if reopen { self.reopen() } else { self.look() }
     }
 
-    /// How much of that write is in the file: all of it if the file has been put aside since.
+    /// How much of that write is in the file: all of it if the file has been put aside since. What others have written since
+    /// counts, too; nothing but the size tells.
     pub fn has_of(&self, write: &Write) -> u64 {
         if write.inode != self.inode || self.inode == 0 {
             return write.length;
@@ -213,6 +217,7 @@ impl LogFile {
         self.regular = meta.is_file();
         self.size = if self.regular { meta.len() } else { 0 };
         self.inode = if self.regular { meta.ino() } else { 0 };
+        self.shared = self.regular && own(&self.config.path).is_some();
         self.old_at = self.config.max_age.filter(|_| self.regular).map(|most| {
             // Where the file system does not know when a file was made, its age counts from now.
             let age =
@@ -225,10 +230,12 @@ impl LogFile {
     /// Writes all of it if that can be done without waiting. Returns how much was lost.
     fn put(&mut self, mut bytes: &[u8], at: Option<Part>) -> u64 {
         if let (Some(marks), Some(at)) = (&self.marks, at) {
+            // Our own count does where nobody else writes.
+            let there = if self.shared { self.file.metadata().map(|meta| meta.len()).ok() } else { None };
             marks.writing(Write {
                 file: at.file as u64,
                 inode: self.inode,
-                size: self.size,
+                size: there.unwrap_or(self.size),
                 offset: at.offset as u64,
                 length: bytes.len() as u64,
             });

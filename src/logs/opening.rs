@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 
 use super::file::FileConfig;
 use crate::sys::logfile;
@@ -19,15 +20,23 @@ pub fn with_rights<T>(config: &FileConfig, act: impl FnOnce() -> io::Result<T>) 
 /// Opens a log file for appending; it is made if it is not there.
 pub fn open(config: &FileConfig) -> io::Result<File> {
     // These are links, which are not followed elsewhere, and they mean ours whoever asks.
-    match config.path.to_str() {
-        Some("/dev/stdout" | "/proc/self/fd/1") => return own(io::stdout().as_fd()),
-        Some("/dev/stderr" | "/proc/self/fd/2") => return own(io::stderr().as_fd()),
-        _ => {}
+    match own(&config.path) {
+        Some(1) => open_own(io::stdout().as_fd()),
+        Some(_) => open_own(io::stderr().as_fd()),
+        None => with_rights(config, || logfile::open(&config.path)),
     }
-    with_rights(config, || logfile::open(&config.path))
+}
+
+/// Which of our own standard streams that is: 1 or 2.
+pub fn own(path: &Path) -> Option<u32> {
+    match path.to_str()? {
+        "/dev/stdout" | "/proc/self/fd/1" => Some(1),
+        "/dev/stderr" | "/proc/self/fd/2" => Some(2),
+        _ => None,
+    }
 }
 
 /// A socket cannot be opened again, only copied.
-fn own(stream: BorrowedFd<'_>) -> io::Result<File> {
+fn open_own(stream: BorrowedFd<'_>) -> io::Result<File> {
     logfile::open_again(stream).or_else(|_| stream.try_clone_to_owned().map(File::from))
 }

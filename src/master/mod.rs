@@ -8,6 +8,7 @@
 
 mod apps;
 mod capture;
+mod capturing;
 mod cgroups;
 mod clients;
 mod connection;

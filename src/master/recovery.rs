@@ -117,6 +117,9 @@ impl Master {
         if living + ended > 0 {
             info!(self.log, "took over"; "living" => living, "ended" => ended);
         }
+        if let Some(left) = self.left_of_run() {
+            self.finish_capture(&left);
+        }
         // What is still there is of runs that have ended.
         let slots: HashSet<u32> = self.former_captures.keys().map(|(slot, _)| *slot).collect();
         slots.into_iter().for_each(|slot| self.record_captured(slot));
@@ -125,9 +128,6 @@ impl Master {
         }
         for (slot, is_error) in std::mem::take(&mut self.former_tails).into_keys() {
             self.forget_capture(slot, stream_of(is_error), true);
-        }
-        if let Some(left) = self.left_of_run() {
-            self.finish_capture(&left);
         }
         self.repeat_replies();
         // What was said before an exit is read before the exit is told.
@@ -147,12 +147,15 @@ impl Master {
 
     /// A run whose end is in the table, and not on record with what it printed: the master was killed in between.
     fn record_captured(&mut self, slot: u32) {
-        let Some(row) = self.table.record(slot).filter(|row| row.state.is_final() && !row.worker) else { return };
+        // One that did not start has printed nothing: that is null.
+        let started = |row: &Record| row.pid != 0 || row.started_at != 0;
+        let ended = |row: &Record| row.state.is_final() && !row.worker && started(row);
+        let Some(row) = self.table.record(slot).filter(ended) else { return };
         let mut extra = self.runs.extra(slot).map_or_else(Extra::default, |(_, extra)| extra.clone());
         let [out, error] = [false, true].map(|is_error| self.adopt_capture(slot, is_error));
         let (Some(out), Some(error), None) = (out, error, &extra.stdout) else { return };
-        extra.stdout = Some(self.captured_text(&out));
-        extra.stderr = Some(self.captured_text(&error));
+        extra.stdout = Some(self.captured_text(out));
+        extra.stderr = Some(self.captured_text(error));
         self.journal.append(RecordRef::Ended {
             slot,
             id: &row.id,

@@ -12,14 +12,11 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use mio::unix::SourceFd;
-use mio::{Interest, Token};
 use slog::warn;
 
 use super::Master;
-use super::capture::{self, Capture, capture_name};
+use super::capture;
 use super::runs::{Asker, Live, Waiter};
-use super::sources::Source;
 use super::timers::Timer;
 use crate::journal::RecordRef;
 use crate::pool::{Outlets, Verdict, send_request};
@@ -295,21 +292,8 @@ impl Master {
         let open = |output| Outlets::open(output, || Err(io::ErrorKind::NotFound.into()));
         let (out, error) = match output {
             Output::Capture => {
-                let (out, out_writer) = Capture::new(slot, "out")?;
-                let (error, error_writer) = Capture::new(slot, "error")?;
-                // With the keeper first: if we die, the run must not get EPIPE. Its slot may have been another one's in this turn.
-                if !self.kept_until_flushed.is_empty() {
-                    self.flush_journal();
-                }
-                for (name, capture) in [("out", &out), ("error", &error)] {
-                    let message = ToKeeper::Store(capture_name(slot, name));
-                    super::keeping::keep(&self.keeper, &message, Some(capture.as_fd()), &self.log);
-                }
-                let tokens = vec![self.watch_capture(out)?, self.watch_capture(error)?];
-                if let Some(live) = self.runs.live(slot) {
-                    live.captures = tokens;
-                }
-                (out_writer.into(), error_writer.into())
+                let [out, error] = self.open_captures(slot)?;
+                (out.into(), error.into())
             }
             _ if output == own => (copy(pool.outlets.out.as_fd())?, copy(pool.outlets.error.as_fd())?),
             Output::Log => self.pool_logs(index)?,
@@ -317,14 +301,6 @@ impl Master {
             Output::None => open(processfile::Output::None).map(|o| (o.out, o.error))?,
         };
         Ok(Some([stdin, out, error]))
-    }
-
-    pub(super) fn watch_capture(&mut self, capture: Capture) -> io::Result<Token> {
-        use std::os::fd::AsRawFd;
-        let fd = capture.as_fd().as_raw_fd();
-        let token = self.sources.add(Source::Capture(Box::new(capture)));
-        self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
-        Ok(token)
     }
 
     /// No orders for a while; whoever waits goes on waiting.

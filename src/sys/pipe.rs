@@ -19,6 +19,12 @@ pub fn unread(pipe: BorrowedFd<'_>) -> io::Result<usize> {
     Ok(usize::try_from(there).unwrap_or(0))
 }
 
+/// How much it holds at most, in bytes (`F_GETPIPE_SZ`): 64 KiB, but two pages for a user who has many pipes already
+/// (/proc/sys/fs/pipe-user-pages-soft, pipe(7)).
+pub fn capacity(pipe: BorrowedFd<'_>) -> io::Result<usize> {
+    Ok(usize::try_from(fcntl(pipe, FcntlArg::F_GETPIPE_SZ)?).unwrap_or(0))
+}
+
 /// A pipe that what lies in others is copied through.
 #[derive(Debug)]
 pub struct Scratch {
@@ -29,9 +35,14 @@ pub struct Scratch {
 impl Scratch {
     /// An empty one, as large as it gets.
     pub fn new() -> io::Result<Scratch> {
+        Scratch::sized(LARGEST)
+    }
+
+    /// One that holds `size` bytes, if it may be as large.
+    pub fn sized(size: i32) -> io::Result<Scratch> {
         let (reading, writing) = io::pipe()?;
-        // A smaller one does it, too: then less can be copied.
-        let _ = fcntl(&writing, FcntlArg::F_SETPIPE_SZ(LARGEST));
+        // Refused to a user who has many pipes already. A smaller one does it, too: then less can be copied.
+        let _ = fcntl(&writing, FcntlArg::F_SETPIPE_SZ(size));
         Ok(Scratch { reading, writing })
     }
 
@@ -158,6 +169,19 @@ mod tests {
         reading.read_to_end(&mut read).unwrap();
         assert_eq!(read, text);
         assert_eq!(scratch.copy(reading.as_fd(), &mut seen).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_small_one_takes_the_first_part_and_leaves_all() {
+        let mut scratch = Scratch::sized(8192).unwrap();
+        let (reading, mut writing) = io::pipe().unwrap();
+        assert_eq!(capacity(scratch.reading.as_fd()).unwrap(), 8192);
+        writing.write_all(&[b'x'; 60_000]).unwrap();
+        for _ in 0..2 {
+            let mut seen = Vec::new();
+            assert_eq!(scratch.copy(reading.as_fd(), &mut seen).unwrap(), 8192);
+            assert_eq!((seen.len(), unread(reading.as_fd()).unwrap()), (8192, 60_000));
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 use super::*;
 use crate::logs::Files;
+use crate::sys::memfd;
+use crate::sys::stage::Stage;
 use std::fs;
 use std::io::Read;
 
@@ -206,4 +208,30 @@ fn with_the_rights_of_another_user() {
     std::os::unix::fs::symlink(ours.join("target"), open.join("link")).unwrap();
     assert!(files.open(config(&open.join("link"))).is_err());
     assert!(!ours.join("target").exists());
+}
+
+#[test]
+fn what_others_wrote_before_a_write_is_not_taken_for_it() {
+    let tmp = tempfile::tempdir().unwrap();
+    let path = tmp.path().join("l");
+    let mut stage = Stage::open(memfd::growing("t").unwrap()).unwrap();
+    let marks = stage.marks().clone();
+    let open = || Files::marked(marks.clone()).open(config(&path)).unwrap();
+    let file = open();
+    file.borrow_mut().shared = true;
+    let mut other = File::options().append(true).open(&path).unwrap();
+    stage.flush("out", 0);
+    for text in ["one\n", "and one more\n"] {
+        other.write_all(b"the daemon says something\n").unwrap();
+        let before = other.metadata().unwrap().len();
+        file.borrow_mut().write(text.as_bytes(), true, Part::default());
+        let write = stage.left().unwrap().write;
+        assert_eq!((write.size, write.length), (before, text.len() as u64));
+        assert_eq!(open().borrow().has_of(&write), write.length);
+        // As it is for whoever comes after one that was killed before, or in the middle.
+        for there in [0, 2] {
+            other.set_len(before + there).unwrap();
+            assert_eq!(open().borrow().has_of(&write), there);
+        }
+    }
 }

@@ -49,7 +49,9 @@ struct Note {
 }
 
 /// Names the layout.
-const MAGIC: u64 = u64::from_le_bytes(*b"inbox  1");
+const MAGIC: u64 = u64::from_le_bytes(*b"inbox  2");
+/// The flags of a header that the kernel has not filled in. It sets no such flags, and looks at none (recvmsg(2)).
+const UNFILLED: libc::c_int = -1;
 /// The longest name of a note; nothing is noted of one with a longer name.
 const NAME_MAX: usize = 256;
 /// The most messages of a batch.
@@ -97,12 +99,14 @@ impl Batch {
         // is valid whatever its bits are. The length comes last, for whoever looks after we have been killed.
         unsafe {
             (*note).len.store(0, Ordering::Release);
+            // What was received before has nothing to do with it.
+            for i in 0..self.messages {
+                self.headers().add(i).write(unfilled());
+            }
             std::ptr::copy_nonoverlapping(name.as_ptr(), (&raw mut (*note).name).cast(), name.len());
             (*note).number.store(number.into(), Ordering::Release);
             (*note).magic.store(MAGIC, Ordering::Release);
             (*note).len.store(name.len() as u64, Ordering::Release);
-            // What was received before has nothing to do with it.
-            std::ptr::write_bytes(self.headers(), 0, self.messages);
         }
     }
 
@@ -131,7 +135,7 @@ impl Batch {
             // SAFETY: `headers` are this many, and all bits are valid in one.
             let header = unsafe { self.headers().add(i).read() };
             let len = header.msg_len as usize;
-            if len == 0 || len > self.size {
+            if header.msg_hdr.msg_flags == UNFILLED || len > self.size {
                 break;
             }
             // SAFETY: all-zero is a valid msghdr.
@@ -140,7 +144,12 @@ impl Batch {
             with.msg_control = self.control(i).cast();
             with.msg_controllen = header.msg_hdr.msg_controllen.min(size_of::<[u64; CONTROL_WORDS]>() as _);
             with.msg_flags = header.msg_hdr.msg_flags;
-            self.received.push((len, take_ancillary(&with, false)));
+            let ancillary = take_ancillary(&with, false);
+            // As in `receive`: the end, or an empty message, behind which there may be others.
+            if len == 0 && ancillary.pid.is_none() {
+                break;
+            }
+            self.received.push((len, ancillary));
         }
         (!self.received.is_empty()).then_some((name, number, self.received.len()))
     }
@@ -173,9 +182,9 @@ impl Batch {
         self.received.clear();
         let mut iovs: [MaybeUninit<libc::iovec>; MESSAGES_MAX] = [MaybeUninit::uninit(); MESSAGES_MAX];
         for (i, iov) in iovs.iter_mut().enumerate().take(self.messages) {
-            // SAFETY: all-zero is a valid mmsghdr, and there are this many.
+            let mut header = unfilled();
+            // SAFETY: there are this many.
             unsafe {
-                let mut header: libc::mmsghdr = MaybeUninit::zeroed().assume_init();
                 header.msg_hdr.msg_iov =
                     iov.write(libc::iovec { iov_base: self.buffer(i).cast(), iov_len: self.size as _ });
                 header.msg_hdr.msg_iovlen = 1;
@@ -221,6 +230,14 @@ impl Batch {
     }
 }
 
+/// A header for the kernel to fill in.
+fn unfilled() -> libc::mmsghdr {
+    // SAFETY: all-zero is a valid mmsghdr.
+    let mut header: libc::mmsghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    header.msg_hdr.msg_flags = UNFILLED;
+    header
+}
+
 /// The bytes of a batch.
 fn total(messages: usize, size: usize) -> usize {
     size_of::<Note>() + messages * (size_of::<libc::mmsghdr>() + size_of::<[u64; CONTROL_WORDS]>() + size)
@@ -243,6 +260,37 @@ mod tests {
     use super::*;
     use crate::sys::memfd;
     use std::io::IoSlice;
+
+    #[test]
+    fn an_empty_message_hides_none_behind_it() {
+        let (a, b) = pair().unwrap();
+        vouch(b.as_fd()).unwrap();
+        let file = memfd::growing("t").unwrap();
+        let open = || Batch::kept(file.try_clone().unwrap(), 4, 64).unwrap();
+        let say = |text: &[u8]| send(a.as_fd(), &[IoSlice::new(text)], &[], false).unwrap();
+        let mut first = open();
+        // Three before: their control data is still there when only two come.
+        for texts in [&[&b"x"[..], b"y", b"z"][..], &[b"", b"second"], &[b""]] {
+            texts.iter().for_each(|text| say(text));
+            first.note("pool", 7);
+            assert_eq!(first.receive(b.as_fd()).unwrap().messages, texts.len());
+            let mut next = open();
+            assert_eq!(next.left(), Some(("pool".to_owned(), 7, texts.len())));
+            for (i, text) in texts.iter().enumerate() {
+                let (bytes, extra) = next.message(i);
+                assert_eq!((bytes, extra.pid), (*text, Some(std::process::id())));
+            }
+        }
+        first.note("pool", 8);
+        assert_eq!(first.receive(b.as_fd()).unwrap().messages, 0);
+        assert_eq!(open().left(), None, "nothing has come");
+        say(b"");
+        say(b"last");
+        drop(a);
+        let received = first.receive(b.as_fd()).unwrap();
+        assert!(received.messages == 2 && received.closed);
+        assert_eq!(open().left(), Some(("pool".to_owned(), 8, 2)), "the end is no message");
+    }
 
     #[test]
     fn what_a_killed_receiver_had_not_settled_is_there_for_the_next() {

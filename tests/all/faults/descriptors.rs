@@ -64,6 +64,37 @@ fn fault_10_a_master_without_descriptors_recovers_by_itself() {
 }
 
 #[test]
+fn fault_10_a_master_without_descriptors_leaves_captured_output_in_the_pipe() {
+    let daemon = Setup::native(json!({"idle": 0, "output": "capture"})).start();
+    let master = daemon.master();
+    let limit = |number: usize| {
+        let set =
+            machine::run(Command::new("prlimit").args(["--pid", &master.to_string(), &format!("--nofile={number}:")]));
+        assert!(set.status.success(), "{set:?}");
+    };
+    let path = |name: &str| daemon.path().join(name);
+    let wait = |name: &str| format!("while ! [ -e {} ]; do sleep 0.02; done", path(name).display());
+    let (a, b) = (wait("a"), wait("b"));
+    // More than half of what a pipe holds, so that it is read at once; and less than is kept.
+    let script = format!("{a}; seq 8000; touch {}; {b}; seq 8001 10000", path("said").display());
+    let mut client = daemon.client();
+    client.start("shell", json!({"script": script}), "run");
+    limit(3);
+    std::fs::write(path("a"), "").unwrap();
+    eventually("it has been said", || path("said").exists().then_some(()));
+    let told = || daemon.log().matches("reading captured output").count();
+    eventually("it is told", || (told() > 0).then_some(()));
+    // It is tried again in between.
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!((told(), &client.ok("status", json!({"id": "run"}))["state"]), (1, &json!("running")));
+    limit(20_000);
+    std::fs::write(path("b"), "").unwrap();
+    let ended = client.wait("run");
+    let all: String = (1..=10_000).map(|n| format!("{n}\n")).collect();
+    assert!(ended["stdout"] == all, "{} of {}", ended["stdout"].as_str().unwrap().len(), all.len());
+}
+
+#[test]
 fn fault_10_a_zygote_without_descriptors_refuses_and_goes_on() {
     let python = Setup::app("python", &[("job.py", "def echo(params):\n    return params\n")], json!({}));
     let php = Setup::app(
