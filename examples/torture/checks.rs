@@ -204,7 +204,9 @@ fn sizes(world: &World, least: Option<Sizes>) -> Result<Sizes, String> {
     };
     let Some(least) = least else { return Ok(now) };
     // One app comes and goes all the time, and both workers of the pool may be of former zygotes, whose channels are kept for them.
-    let fds = (0..3).all(|i| now.fds[i] <= least.fds[i] + 4);
+    // Of idle children that have rested the keeper has the channels, too, but not of those that an upgrade has handed over.
+    let more = [4 + of(Kind::Idle).count(), 4, 4];
+    let fds = (0..3).all(|i| now.fds[i] <= least.fds[i] + more[i]);
     let memory = (0..2).all(|i| now.memory[i] <= least.memory[i] + GROWTH[i]);
     if fds && memory {
         return Ok(now);

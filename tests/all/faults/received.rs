@@ -188,7 +188,9 @@ fn fault_02_a_first_master_that_dies_before_its_list_is_written_leaves_its_apps_
     let daemon = setup.wrapped(&["env", &format!("PREFORKD_FAULTS={}", faults.display())]).start();
     assert!(!faults.join("new-ready").exists());
     let mut client = answering(&daemon);
-    let worker = eventually("it is up", || Some(client.worker("a", 0)).filter(|w| w["state"] == "running"));
+    let starts = daemon.path().join("starts");
+    eventually("it has started", || std::fs::read_to_string(&starts).ok().filter(|text| !text.is_empty()));
+    let worker = client.worker("a", 0);
     // Once it is in the list, that is where the next one has it from: a deleted one does not come again.
     client.ok("apps.delete", json!({"target": "a"}));
     std::thread::sleep(Duration::from_millis(1050));
@@ -196,7 +198,7 @@ fn fault_02_a_first_master_that_dies_before_its_list_is_written_leaves_its_apps_
     super::masters::kill(&daemon, master);
     let list = daemon.client().ok("apps.list", json!({}));
     assert!(list.to_string().contains("\"workers\":[]"), "{worker} {list}");
-    assert_eq!(std::fs::read_to_string(daemon.path().join("starts")).unwrap(), "started\n");
+    assert_eq!(std::fs::read_to_string(&starts).unwrap(), "started\n");
 }
 
 #[test]
