@@ -26,6 +26,15 @@ pub fn growing(name: &str) -> io::Result<File> {
     Ok(File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC)?))
 }
 
+/// Makes a new file (an empty one) `len` bytes long. One of another length was written by a version that had it otherwise: an error.
+pub fn of_length(file: &File, len: usize) -> io::Result<()> {
+    match file.metadata()?.len() {
+        0 => file.set_len(len as u64),
+        there if there == len as u64 => Ok(()),
+        there => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{there} bytes, expected {len}"))),
+    }
+}
+
 /// Reads a file in memory whole (a memfd, or a file on tmpfs for those who cannot make one). Whatever else its sender
 /// may have chosen (a pipe, a file on a file system that never answers), or more than `max` bytes, is refused.
 /// That it is sealed does not matter: it is copied, and a file that shrinks meanwhile is an error of the read.

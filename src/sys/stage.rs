@@ -17,6 +17,7 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 
 use memmap2::{MmapOptions, MmapRaw};
 
+use super::memfd;
 use super::shm::Words;
 
 /// What one read takes at most, in bytes: as much as a pipe holds unless somebody has made it larger.
@@ -111,14 +112,7 @@ impl Stage {
     /// In a new file in memory, or one that a former process had. Nobody else may take steps in it.
     pub fn open(file: File) -> io::Result<Stage> {
         let len = HEAD + READ;
-        match file.metadata()?.len() {
-            0 => file.set_len(len as u64)?,
-            there if there == len as u64 => {}
-            there => {
-                let text = format!("{there} bytes, expected {len}");
-                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-            }
-        }
+        memfd::of_length(&file, len)?;
         let words = Words::map(&file, HEAD / 8)?;
         if words.all()[LAYOUT].swap(MAGIC, Release) != MAGIC {
             words.all()[STATE].store(NOTHING, Release);
@@ -261,7 +255,6 @@ impl Marks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::memfd;
     use std::io::Write as _;
 
     fn stage(file: &File) -> Stage {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
 
+use super::super::memfd;
 use super::{Ancillary, CONTROL_WORDS, take_ancillary};
 
 /// Buffers for receiving several messages with one system call (`recvmmsg(2)`), reused for ever.
@@ -69,14 +70,7 @@ impl Batch {
     /// another size it is an error; nobody else may have it mapped who receives.
     pub fn kept(file: File, messages: usize, size: usize) -> io::Result<Self> {
         let (messages, len) = (messages.min(MESSAGES_MAX), total(messages, size));
-        match file.metadata()?.len() {
-            0 => file.set_len(len as u64)?,
-            there if there == len as u64 => {}
-            there => {
-                let text = format!("{there} bytes, expected {len}");
-                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-            }
-        }
+        memfd::of_length(&file, len)?;
         let memory = Memory::Kept(MmapOptions::new().len(len).map_raw(&file)?, file);
         Ok(Batch { memory, messages, size, received: Vec::with_capacity(messages) })
     }
@@ -258,7 +252,6 @@ pub struct Received {
 mod tests {
     use super::super::{pair, send, vouch};
     use super::*;
-    use crate::sys::memfd;
     use std::io::IoSlice;
 
     #[test]
