@@ -31,14 +31,6 @@ class Effort:
         self.limit_s = 240 if quick else 600
 
 
-def arguments():
-    parser = frame.parser("scripts/bench runs", __doc__, PARTS + latency.RUNTIMES)
-    args, names = frame.chosen(parser, PARTS + latency.RUNTIMES)
-    args.parts = [p for p in PARTS if p in names] or list(PARTS)
-    args.runtimes = [r for r in latency.RUNTIMES if r in names] or list(latency.RUNTIMES)
-    return args
-
-
 def start_all(stack, args, programs, floors, rounds):
     """One daemon for each runtime, size and number of idle children; all of them wait while one is measured."""
     daemons = []
@@ -119,7 +111,7 @@ def header(effort, floors):
 
 
 def main():
-    args = arguments()
+    args = frame.chosen("scripts/bench runs", __doc__, parts=PARTS, runtimes=latency.RUNTIMES)
     effort = Effort(args.quick, args.rounds)
 
     def measure(classes):

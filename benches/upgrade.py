@@ -25,13 +25,6 @@ class Effort:
         self.limit_s = 240 if quick else 1200
 
 
-def arguments():
-    parser = frame.parser("scripts/bench upgrade", __doc__, PARTS, "so many upgrades and kills: 100; or 5 and 3 with --quick", 1000)
-    args, names = frame.chosen(parser, PARTS)
-    args.parts = [p for p in PARTS if p in names] or list(PARTS)
-    return args
-
-
 def run(args, effort, programs):
     floors, rounds = Floors(programs), Rounds()
     for kind, name, count in ((Upgrades, "upgrade", effort.upgrades), (Kills, "kill", effort.kills)):
@@ -61,7 +54,7 @@ def in_words(measure):
 
 
 def main():
-    args = arguments()
+    args = frame.chosen("scripts/bench upgrade", __doc__, "so many upgrades and kills: 100; or 5 and 3 with --quick", 1000, parts=PARTS)
     effort = Effort(args.quick, args.rounds)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -27,14 +27,6 @@ class Effort:
         self.limit_s = 300 if quick else 1200
 
 
-def arguments():
-    parser = frame.parser("scripts/bench workers", __doc__, PARTS + SUPERVISORS)
-    args, names = frame.chosen(parser, PARTS + SUPERVISORS)
-    args.parts = [p for p in PARTS if p in names] or list(PARTS)
-    args.supervisors = [s for s in SUPERVISORS if s in names] or list(SUPERVISORS)
-    return args
-
-
 def in_rounds(steps, count, before=lambda: None):
     for number in range(count):
         frame.say(f"bench: round {number + 1} of {count}, {len(steps)} measurements")
@@ -71,7 +63,7 @@ def run(args, effort, programs, folder):
 
 
 def main():
-    args = arguments()
+    args = frame.chosen("scripts/bench workers", __doc__, parts=PARTS, supervisors=SUPERVISORS)
     effort = Effort(args.quick, args.rounds)
     # As all three raise it for themselves where they can, and a thousand apps have pipes and logs.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

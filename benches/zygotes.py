@@ -23,14 +23,6 @@ class Effort:
         self.limit_s = 240 if quick else 900
 
 
-def arguments():
-    parser = frame.parser("scripts/bench zygotes", __doc__, PARTS + latency.RUNTIMES)
-    args, names = frame.chosen(parser, PARTS + latency.RUNTIMES)
-    args.parts = [p for p in PARTS if p in names] or list(PARTS)
-    args.runtimes = [r for r in latency.RUNTIMES if r in names] or list(latency.RUNTIMES)
-    return args
-
-
 def run(args, effort, programs):
     floors, rounds, sections = Floors(programs), Rounds(), []
     for part in args.parts:
@@ -48,7 +40,7 @@ def run(args, effort, programs):
 
 
 def main():
-    args = arguments()
+    args = frame.chosen("scripts/bench zygotes", __doc__, parts=PARTS, runtimes=latency.RUNTIMES)
     effort = Effort(args.quick, args.rounds)
 
     def measure(classes):

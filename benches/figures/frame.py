@@ -22,7 +22,7 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def parser(program, description, names, rounds="5, or 2 with --quick", most=50):
+def parser(program, description, names, rounds, most):
     result = argparse.ArgumentParser(prog=program, description=description)
     result.add_argument("--quick", action="store_true", help="about a minute, for trying out; no figures to quote")
     result.add_argument("--only", action="append", metavar="NAME", default=[],
@@ -36,13 +36,17 @@ def parser(program, description, names, rounds="5, or 2 with --quick", most=50):
     return result
 
 
-def chosen(parser, names):
-    """The arguments, and what `--only` names."""
-    args = parser.parse_args()
+def chosen(program, description, rounds="5, or 2 with --quick", most=50, **groups):
+    """The arguments; of each of the `groups` of names, under the group's, those that `--only` names, or all."""
+    names = tuple(name for group in groups.values() for name in group)
+    arguments = parser(program, description, names, rounds, most)
+    args = arguments.parse_args()
     only = [n for o in args.only for n in o.split(",")]
     if unknown := [n for n in only if n not in names]:
-        parser.error(f"--only {unknown[0]}: there are {', '.join(names)}")
-    return args, only
+        arguments.error(f"--only {unknown[0]}: there are {', '.join(names)}")
+    for group, of in groups.items():
+        setattr(args, group, [n for n in of if n in only] or list(of))
+    return args
 
 
 def out_of_time(*_):
