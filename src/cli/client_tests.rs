@@ -56,6 +56,7 @@ fn refuse(mut stream: BufReader<UnixStream>) {
 }
 
 fn refuse_before_all_is_read(mut stream: BufReader<UnixStream>) {
+    // Some of it, or none: it is refused in any case.
     let _ = stream.fill_buf();
     say(&mut stream, "{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32010,\"message\":\"line too long\"}}\n");
 }

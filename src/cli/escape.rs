@@ -24,7 +24,7 @@ pub fn json(text: &str) -> Cow<'_, str> {
         match c {
             '\n' | '\t' | '\r' => out.push(' '),
             c if steers(c) => {
-                // A String takes everything; so below.
+                // A String takes everything.
                 let _ = write!(out, "\\u{:04x}", u32::from(c));
             }
             c => out.push(c),
@@ -45,9 +45,11 @@ fn escape(text: &str, keep_lines: bool) -> Cow<'_, str> {
             '\t' => out.push_str("\\t"),
             '\r' => out.push_str("\\r"),
             c if c.is_ascii() && steers(c) => {
+                // A String takes everything.
                 let _ = write!(out, "\\x{:02x}", u32::from(c));
             }
             c if steers(c) => {
+                // A String takes everything.
                 let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
             }
             c => out.push(c),

@@ -17,6 +17,7 @@ mod exits;
 mod gate;
 mod handing;
 mod keeping;
+mod kept;
 mod killing;
 mod left;
 mod listeners;

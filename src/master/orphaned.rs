@@ -129,9 +129,9 @@ impl Master {
     fn kept(&self) -> Vec<(String, BorrowedFd<'_>)> {
         let mut kept: Vec<(String, BorrowedFd<'_>)> =
             vec![("lock".into(), self.lock.as_fd()), ("wake".into(), self.wake.as_fd())];
-        kept.extend(self.definitions.as_ref().map(|fd| (super::startup::DEFINITIONS.into(), fd.as_fd())));
-        kept.extend(self.batch.iter().filter_map(|batch| Some((super::startup::INBOX.into(), batch.file()?))));
-        kept.extend(self.logs.stage().map(|fd| (super::startup::STAGE.into(), fd)));
+        kept.extend(self.definitions.as_ref().map(|fd| (super::kept::DEFINITIONS.into(), fd.as_fd())));
+        kept.extend(self.batch.iter().filter_map(|batch| Some((super::kept::INBOX.into(), batch.file()?))));
+        kept.extend(self.logs.stage().map(|fd| (super::kept::STAGE.into(), fd)));
         kept.extend(self.listeners.iter().map(|l| (l.store_name(), l.as_fd())));
         for pool in &self.pools {
             let name = |number| replies_name(&pool.definition.name, number);

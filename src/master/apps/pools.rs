@@ -7,8 +7,8 @@ use std::os::fd::AsFd;
 use slog::{info, warn};
 
 use super::super::Master;
+use super::super::kept::{DEFINITIONS, definitions_file};
 use super::super::runs::{Asker, Form};
-use super::super::startup::{DEFINITIONS, definitions_file};
 use super::comparing::Others;
 use crate::pool::Pool;
 use crate::processfile;
