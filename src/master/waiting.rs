@@ -1,7 +1,7 @@
 //! Those who wait for a run: to start, or to end.
 
 use super::Master;
-use super::clients::respond;
+use super::answering::respond;
 use super::runs::{Form, Waiter};
 use crate::wire::phprocksyd;
 use crate::wire::rpc;

@@ -11,6 +11,7 @@
 mod changing;
 mod comparing;
 mod defining;
+mod ends;
 mod list;
 mod measuring;
 mod node;

@@ -1,12 +1,11 @@
-//! Processes of workers: started by exec or forked from a pool, told to stop, ended.
+//! Processes of workers: started by exec or forked from a pool.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::rc::Rc;
-use std::time::Duration;
 
-use slog::{debug, info};
+use slog::debug;
 
 use super::super::Master;
 use super::super::runs::Live;
@@ -15,16 +14,12 @@ use super::identity;
 use crate::processfile::{App, Program as What, Ready, entry_allowed};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::clock::{monotonic_ns, wall_ns};
-use crate::sys::fault;
 use crate::sys::notify::NOTIFY_SOCKET;
-use crate::sys::reap::How;
 use crate::sys::spawn::{Limit, Program, spawn};
-use crate::table::{Claim, ExitEntry};
-use crate::wire::apps::LastExit;
+use crate::table::Claim;
 use crate::wire::channel::TREE_ENV;
 use crate::wire::request::Run as Request;
-use crate::wire::signal::signal_name;
-use crate::wire::status::{State, Timestamp};
+use crate::wire::status::State;
 use crate::workers::{Event, environment};
 
 impl Master {
@@ -128,7 +123,7 @@ impl Master {
     }
 
     /// The slot of a process that there will not be.
-    fn drop_worker_slot(&mut self, id: u32, slot: u32) {
+    pub(super) fn drop_worker_slot(&mut self, id: u32, slot: u32) {
         if self.leave_worker_slot(id, slot) {
             self.runs.unreserve(slot);
         }
@@ -136,7 +131,7 @@ impl Master {
     }
 
     /// Nobody is in that slot any more, but its row stays. False: nobody was.
-    fn leave_worker_slot(&mut self, id: u32, slot: u32) -> bool {
+    pub(super) fn leave_worker_slot(&mut self, id: u32, slot: u32) -> bool {
         self.close_node_channel(slot);
         let left = self.runs.vanish_reserved(slot).is_some();
         let Some(worker) = self.apps.workers.get_mut(&id) else { return left };
@@ -313,7 +308,7 @@ impl Master {
     }
 
     /// Whether that is the worker's own process, and whether it is to take its place.
-    fn role_of(&self, id: u32, slot: u32) -> (bool, bool) {
+    pub(super) fn role_of(&self, id: u32, slot: u32) -> (bool, bool) {
         let Some(worker) = self.apps.workers.get(&id) else { return (false, false) };
         (worker.slot == Some(slot), worker.successor.as_ref().is_some_and(|next| next.slot == Some(slot)))
     }
@@ -327,94 +322,5 @@ impl Master {
         } else if next {
             self.successor_failed(id, why);
         }
-    }
-
-    /// Asks its process to end; KILL follows when its time is over.
-    pub(super) fn stop_worker(&mut self, id: u32) {
-        let Some(slot) = self.apps.workers.get(&id).and_then(|w| w.slot) else { return };
-        self.end_process(id, slot);
-    }
-
-    /// The same for one process of that worker.
-    pub(super) fn end_process(&mut self, id: u32, slot: u32) {
-        let Some(app) = self.apps.entry_of(id).map(|entry| Rc::clone(&entry.app)) else { return };
-        if app.shutdown_with_message && self.send_shutdown_message(slot) {
-            return self.grace_for(slot, app.kill_timeout);
-        }
-        self.signal_worker(slot, app.stop_signal, Some(app.kill_timeout), app.treekill);
-    }
-
-    /// A signal to a worker's process, or to its whole tree.
-    pub(super) fn signal_worker(&mut self, slot: u32, signal: i32, grace: Option<Duration>, tree: bool) {
-        if tree { self.signal_run(slot, signal, grace) } else { self.signal_alone(slot, signal, grace) }
-    }
-
-    /// Whether all that a worker has forked ends with it.
-    pub(in super::super) fn treekill(&self, id: u32) -> bool {
-        self.apps.entry_of(id).is_none_or(|entry| entry.app.treekill)
-    }
-
-    /// A worker's process has ended.
-    pub(in super::super) fn worker_exited(&mut self, slot: u32, id: u32, exit: &ExitEntry) {
-        self.remove_pid_file(id, exit.pid);
-        let (own, next) = self.role_of(id, slot);
-        if !own {
-            self.drop_worker_slot(id, slot);
-        } else if self.leave_worker_slot(id, slot) {
-            self.apps.ended.push(slot);
-        }
-        if next {
-            return self.successor_failed(id, &format!("the new process ended before it was ready ({})", how(exit)));
-        }
-        if own {
-            self.worker_ended(id, exit);
-        }
-        fault::point("worker-ended");
-    }
-
-    /// What is known of ends is in the journal now: the table need not tell of them any more.
-    pub(in super::super) fn ends_are_noted(&mut self) {
-        if self.apps.ended.is_empty() {
-            return;
-        }
-        fault::point("worker-noted");
-        for slot in std::mem::take(&mut self.apps.ended) {
-            self.table.clear(slot);
-            self.runs.unreserve(slot);
-        }
-    }
-
-    /// What follows from that.
-    pub(super) fn worker_ended(&mut self, id: u32, exit: &ExitEntry) {
-        let Some(worker) = self.apps.workers.get_mut(&id) else { return };
-        worker.last_exit = Some(Box::new(last_exit(exit)));
-        info!(self.log, "a worker has ended"; "app" => &*worker.app, "instance" => worker.instance, "pid" => exit.pid, "how" => how(exit));
-        self.worker_event(id, Some(exit));
-        self.tell_worker(id, Event::Exited(exit.how));
-    }
-}
-
-/// As it is told.
-fn last_exit(exit: &ExitEntry) -> LastExit<'static> {
-    let (exit_code, signal) = match exit.how {
-        How::Exited(code) => (Some(code), None),
-        How::Killed(n) | How::Dumped(n) => (None, Some(n)),
-    };
-    LastExit {
-        pid: exit.pid,
-        exit_code,
-        signal,
-        signal_name: signal.and_then(signal_name).map(Into::into),
-        core_dumped: matches!(exit.how, How::Dumped(_)),
-        at: Timestamp(exit.at),
-    }
-}
-
-/// `exit code 3`, `SIGSEGV (core dumped)`.
-pub(super) fn how(exit: &ExitEntry) -> String {
-    match exit.how {
-        How::Exited(code) => format!("exit code {code}"),
-        How::Killed(n) => signal_name(n).map_or_else(|| format!("signal {n}"), str::to_owned),
-        How::Dumped(n) => format!("{} (core dumped)", signal_name(n).unwrap_or("a signal")),
     }
 }

@@ -1,7 +1,8 @@
 //! `info`: about the daemon.
 
 use super::super::Master;
-use super::super::clients::{ANSWER_TIME, REQUEST_TIME};
+use super::super::answering::ANSWER_TIME;
+use super::super::clients::REQUEST_TIME;
 use super::super::runs::{Asker, MAX_KEPT, MAX_KEPT_BYTES};
 use crate::sys::clock::monotonic_ns;
 use crate::sys::process;

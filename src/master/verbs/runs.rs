@@ -33,7 +33,7 @@ pub(super) fn obey(master: &mut Master, asker: Asker, filter: &RunsFilter) {
         None
     };
     let page = RunsPage { runs, next };
-    super::super::clients::respond(&mut master.sources, &mut master.dirty, asker, |out, id| {
+    super::super::answering::respond(&mut master.sources, &mut master.dirty, asker, |out, id| {
         crate::wire::rpc::write_result(out, id, &page);
     });
 }
