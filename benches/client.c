@@ -1,5 +1,4 @@
-/* A client that measures. It speaks the daemon's JSON-RPC and Phprocksyd lines, and those of the
- * floors: `echo` (the same bytes come back) and `line` (a bare request, answered by OK).
+/* A client that measures. It speaks what protocol.h says.
  *
  *   client --port P [--proto rpc|phprocksyd|echo|line] [--pool NAME] [--entry NAME] [--params JSON]
  *          [--wait] [--count N] [--gap-ms N] [--rr PRIORITY] [--cpu N] [--limit-s S]
@@ -11,36 +10,31 @@
  * was refused or not answered, which `first_failure` shows. */
 #define _GNU_SOURCE
 #include "measure.h"
+#include "protocol.h"
 
-#include <arpa/inet.h>
 #include <getopt.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <sys/time.h>
 
 enum { MAX_CONNECTIONS = 1024, MAX_COUNT = 1000000, MAX_SECONDS = 120, LINE = 65536, ANSWER_S = 10 };
 
-enum proto { RPC, PHPROCKSYD, ECHO, BARE };
-
 static struct {
-    int port, rr, cpu, wait, connections;
+    int port, rr, cpu, connections;
     long count, gap_ms;
     double seconds, limit_s;
-    enum proto proto;
-    const char *pool, *entry, *params;
-} opt = {.cpu = -1, .limit_s = 60, .entry = "noop", .params = "null"};
+    struct run run;
+} opt = {.cpu = -1, .limit_s = 60, .run = {.entry = "noop", .params = "null"}};
 
 static struct samples answers;
 static long sent, good, queued, failed;
 static char first_failure[512];
 
 struct connection {
-    int fd, busy;
+    int fd;
+    long number;
     int64_t since;
     size_t len, request_len;
-    char request[4096], line[LINE];
+    char request[REQUEST], line[LINE];
 };
 
 static void fail(const char *line)
@@ -51,52 +45,16 @@ static void fail(const char *line)
 
 static void open_connection(struct connection *c)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons((uint16_t)opt.port),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct timeval limit = {.tv_sec = ANSWER_S};
-    int one = 1;
     memset(c, 0, sizeof *c);
-    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&address, sizeof address) != 0)
-        die("connect to 127.0.0.1");
-    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    c->fd = connect_to(opt.port);
     setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
 }
 
 static void write_request(struct connection *c)
 {
-    /* Phprocksyd's numbers must be new ones in each run of this program. */
-    static int64_t first_hash;
-    size_t size = sizeof c->request;
-    int n = 0;
-    if (first_hash == 0)
-        first_hash = now_ns() / 1000;
-    sent++;
-    switch (opt.proto) {
-    case RPC:
-        n = snprintf(c->request, size,
-                     "{\"jsonrpc\":\"2.0\",\"id\":%ld,\"method\":\"run\",\"params\":{%s%s%s\"entry\":\"%s\","
-                     "\"params\":%s%s}}\n",
-                     sent, opt.pool ? "\"pool\":\"" : "", opt.pool ? opt.pool : "",
-                     opt.pool ? "\"," : "", opt.entry, opt.params, opt.wait ? ",\"wait\":true" : "");
-        break;
-    case PHPROCKSYD:
-        n = snprintf(c->request, size, "run {\"hash\":%lld,\"class\":\"%s\",\"params\":%s}\n",
-                     (long long)(first_hash + sent), opt.entry, opt.params);
-        break;
-    case ECHO:
-        n = snprintf(c->request, size, "%0100ld\n", sent);
-        break;
-    case BARE:
-        n = snprintf(c->request, size, "run\n");
-        break;
-    }
-    if (n < 0 || (size_t)n >= size) {
-        fprintf(stderr, "client: the request is longer than %zu bytes\n", size);
-        exit(2);
-    }
-    c->request_len = (size_t)n;
+    c->number = ++sent;
+    c->request_len = write_run(&opt.run, c->number, c->request);
 }
 
 static void send_request(struct connection *c)
@@ -105,41 +63,16 @@ static void send_request(struct connection *c)
         die("send a request");
 }
 
-/* Whether the answer is the one asked for. A status has a state whatever happened; an error of the
- * protocol has none. */
-static int is_good(struct connection *c)
-{
-    const char *state;
-    switch (opt.proto) {
-    case ECHO:
-        return c->len == c->request_len && memcmp(c->line, c->request, c->len) == 0;
-    case BARE:
-        return strcmp(c->line, "OK\n") == 0;
-    case PHPROCKSYD:
-        return strcmp(c->line, "{\"error_text\":\"OK\"}\n") == 0;
-    case RPC:
-        break;
-    }
-    state = strstr(c->line, "\"state\":\"");
-    if (!state)
-        return 0;
-    state += strlen("\"state\":\"");
-    if (strncmp(state, "queued", 6) == 0) {
-        queued++;
-        return 0;
-    }
-    if (strncmp(state, "exited", 6) == 0)
-        return strstr(c->line, "\"exit_code\":0,") != NULL;
-    return !opt.wait && strncmp(state, "running", 7) == 0;
-}
-
 static void take_answer(struct connection *c, int64_t at)
 {
-    c->line[c->len] = '\0';
-    if (is_good(c)) {
+    enum verdict verdict;
+    c->line[c->len - 1] = '\0';
+    verdict = judge(&opt.run, c->number, c->line);
+    if (verdict == RIGHT) {
         good++;
         samples_add(&answers, at - c->since);
     } else {
+        queued += verdict == QUEUED;
         fail(c->line);
     }
     c->len = 0;
@@ -238,19 +171,17 @@ static int parse(int argc, char **argv)
         {"params", 1, 0, 'a'}, {"wait", 0, 0, 'w'}, {"count", 1, 0, 'n'}, {"gap-ms", 1, 0, 'g'},
         {"rr", 1, 0, 'r'}, {"cpu", 1, 0, 'c'}, {"limit-s", 1, 0, 'l'}, {"connections", 1, 0, 'k'},
         {"seconds", 1, 0, 's'}, {0}};
-    static const char *const protos[] = {"rpc", "phprocksyd", "echo", "line"};
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (o) {
         case 'p': opt.port = atoi(optarg); break;
         case 'P':
-            for (int i = 0; i < 4 && strcmp(optarg, protos[opt.proto = i]) != 0; i++)
-                if (i == 3)
-                    return 0;
+            if (!protocol_named(optarg, &opt.run.protocol))
+                return 0;
             break;
-        case 'o': opt.pool = optarg; break;
-        case 'e': opt.entry = optarg; break;
-        case 'a': opt.params = optarg; break;
-        case 'w': opt.wait = 1; break;
+        case 'o': opt.run.pool = optarg; break;
+        case 'e': opt.run.entry = optarg; break;
+        case 'a': opt.run.params = optarg; break;
+        case 'w': opt.run.wait = 1; break;
         case 'n': opt.count = atol(optarg); break;
         case 'g': opt.gap_ms = atol(optarg); break;
         case 'r': opt.rr = atoi(optarg); break;

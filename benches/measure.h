@@ -80,10 +80,10 @@ static inline void samples_print(struct samples *s, const char *name)
     double sum = 0;
     for (size_t i = 0; i < s->len; i++)
         sum += (double)s->ns[i] / 1000.0;
-    printf("\"%s\":{\"count\":%zu,\"min\":%.1f,\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,\"max\":%.1f,"
-           "\"mean\":%.1f}",
+    printf("\"%s\":{\"count\":%zu,\"min\":%.1f,\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,\"p99.9\":%.1f,"
+           "\"max\":%.1f,\"mean\":%.1f}",
            name, s->len, percentile_us(s, 0), percentile_us(s, 50), percentile_us(s, 90),
-           percentile_us(s, 99), percentile_us(s, 100), sum / (double)s->len);
+           percentile_us(s, 99), percentile_us(s, 99.9), percentile_us(s, 100), sum / (double)s->len);
 }
 
 /* One member of a JSON object: text as it came over the wire. */
