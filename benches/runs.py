@@ -3,8 +3,6 @@
 builds everything first; this starts it, and ends all that it started."""
 
 import contextlib
-import random
-import time
 
 from figures import frame, latency, machine, others, syscalls, throughput, wakeups
 from figures.daemon import Config, Daemon, NotMeasured, Programs
@@ -27,7 +25,7 @@ class Effort:
         self.strace = (20, 60) if quick else (100, 300)
         self.idle_s = 3 if quick else 10
         # After this no further round is begun; after the limit everything is ended.
-        self.rounds_until = time.monotonic() + (60 if quick else 360)
+        self.rounds_s = 60 if quick else 360
         self.limit_s = 240 if quick else 600
 
 
@@ -65,18 +63,8 @@ def run(args, effort, programs):
             steps += latency.run_steps(floors, rounds, daemons, effort.requests)
         if {"floors", "throughput"} & set(args.parts):
             steps += throughput.steps(floors, rounds, daemons if "throughput" in args.parts else [], effort.rate_s)
-        longest = 0
-        for number in range(effort.rounds if steps else 0):
-            begin = time.monotonic()
-            if begin + longest > effort.rounds_until:
-                frame.say(f"bench: no time for round {number + 1}")
-                effort.rounds = number
-                break
-            frame.say(f"bench: round {number + 1} of {effort.rounds}, {len(steps)} measurements")
-            # Each round in an order of its own, so that a slow minute does not always hit the same ones.
-            for step in random.sample(steps, len(steps)):
-                step()
-            longest = max(longest, time.monotonic() - begin)
+        if steps:
+            effort.rounds = frame.in_rounds(steps, effort.rounds, effort.rounds_s)
         if {"floors", "latency"} & set(args.parts):
             sections.append(latency.floor_rows(rounds, args.runtimes))
         if "latency" in args.parts:

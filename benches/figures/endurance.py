@@ -33,7 +33,7 @@ def none_of(rounds, what, name, names=OURS):
 
 def held(rounds, name, limit_ms, found):
     ratio = found / limit_ms if found is not None else None
-    return {"limit": limit_ms, "limit_is": f"ms, {name}", "ratio": ratio, "target": ("<=", 1.0)}
+    return {"figure": found, "limit": limit_ms, "limit_is": f"ms, {name}", "ratio": ratio, "target": ("<=", 1.0)}
 
 
 def pauses(rounds, parts):

@@ -59,6 +59,15 @@ class Floors:
         """Closed loops on so many connections; nobody is pinned."""
         return self.client(port, "--connections", connections, "--seconds", seconds, *args, pinned=False)
 
+    def load(self, port, rate, seconds, *args):
+        """Requests when they are due, so many a second in the mean, whatever has become of those before; nobody is pinned."""
+        command = [self.tool("load"), "--port", str(port), "--rr", str(PRIORITY), "--rate", str(rate), "--seconds", str(seconds)]
+        result = output_of(command + [*map(str, args)])
+        if result["unanswered"] or result["overloaded"] or not result["latency"]:
+            raise NotMeasured("{sent} of {planned} requests were sent, {unanswered} of them not answered".format(**result))
+        self.realtime = result["realtime"]
+        return result
+
     def fork_c(self, mb, count):
         """Ordinary priority: the parent stands for a zygote, not for the client."""
         return output_of([self.tool("forks"), "started", "--kb", self.size_kb(mb), "--count", str(count), "--gap-ms", "10"])

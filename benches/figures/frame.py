@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -36,10 +37,13 @@ def parser(program, description, names, rounds, most):
     return result
 
 
-def chosen(program, description, rounds="5, or 2 with --quick", most=50, **groups):
-    """The arguments; of each of the `groups` of names, under the group's, those that `--only` names, or all."""
+def chosen(program, description, rounds="5, or 2 with --quick", most=50, files=None, **groups):
+    """The arguments; of each of the `groups` of names, under the group's, those that `--only` names, or all. `files` are
+    options beside the common ones, {name: what is written}."""
     names = tuple(name for group in groups.values() for name in group)
     arguments = parser(program, description, names, rounds, most)
+    for option, written in (files or {}).items():
+        arguments.add_argument(option, metavar="FILE", help=f"write {written}")
     args = arguments.parse_args()
     only = [n for o in args.only for n in o.split(",")]
     if unknown := [n for n in only if n not in names]:
@@ -55,6 +59,22 @@ def out_of_time(*_):
 
 def interrupted(*_):
     raise KeyboardInterrupt
+
+
+def in_rounds(steps, count, seconds):
+    """Takes every step once a round, each round in an order of its own, so that a slow minute does not always hit the same
+    ones. Answers how many rounds there were: none is begun that would end after so many seconds."""
+    begin, longest = time.monotonic(), 0
+    for number in range(count):
+        before = time.monotonic()
+        if before + longest > begin + seconds:
+            say(f"bench: no time for round {number + 1}")
+            return number
+        say(f"bench: round {number + 1} of {count}, {len(steps)} measurements")
+        for step in random.sample(steps, len(steps)):
+            step()
+        longest = max(longest, time.monotonic() - before)
+    return count
 
 
 def around(args, lines, busy, seconds):
@@ -90,7 +110,8 @@ def whole(args, limit_s, measure):
             f.write(report.markdown(head, sections, calls))
     if args.json:
         with open(args.json, "w") as f:
-            json.dump({"header": head, "rounds": rounds.values, "missing": rounds.missing, "syscalls": calls}, f, indent=1)
+            found = {"header": head, "held": report.held(sections), "missing": rounds.missing, "syscalls": calls, "rounds": rounds.values}
+            json.dump(found, f, indent=1)
     failed = bool(rounds.missing) or any(isinstance(c, str) for _, c in calls)
     return 1 if failed or any(r.verdict == "not measured" for s in sections for r in s.rows) else 0
 

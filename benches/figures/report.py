@@ -2,6 +2,8 @@
 
 from .rounds import Row
 
+HELD = ("what", "figure", "held against", "ratio", "to reach", "")
+
 
 def head(sections):
     """All rows of a table are of one kind."""
@@ -24,6 +26,24 @@ def cells(row):
     ratio = "" if row.ratio is None else f"{row.ratio:.2f}" if row.ratio < 100 else f"{row.ratio:.0f}"
     target = f"{'≤' if row.target[0] == '<=' else '≥'} {row.target[1]:g}" if row.target else ""
     return [row.what, *map(number, row.shown), limit, ratio, target, row.verdict]
+
+
+def held(sections):
+    """Every line that is held against something, as text, for the table of all programs: [{"title", "rows": [cells]}], cells
+    as in `HELD`."""
+    found = []
+    for section in sections:
+        rows, what = [], ""
+        for row in section.rows:
+            # A second line for the same figure has no words of its own.
+            what = row.what or what
+            if row.ratio is None and row.target is None:
+                continue
+            figure = row.figure if row.figure is not None else next((v for v in row.shown if v is not None), None)
+            rows.append([what, number(figure), *cells(row)[-4:]])
+        if rows:
+            found.append({"title": section.title, "rows": rows})
+    return found
 
 
 def syscall_lines(syscalls):

@@ -62,6 +62,8 @@ class Held:
     """A line of the table, held against a limit."""
 
     what: str
+    # What the ratio is of, where that is not the first that is shown.
+    figure: float | None = field(default=None, kw_only=True)
     limit: float | None = field(default=None, kw_only=True)
     limit_is: str = field(default="", kw_only=True)
     ratio: float | None = field(default=None, kw_only=True)
@@ -91,6 +93,22 @@ class Row(Held):
     @property
     def shown(self):
         return self.p50, self.p99, self.per_second
+
+
+@dataclass
+class Offered(Held):
+    """Latency at a rate at which requests are due."""
+
+    rate: float | None = None
+    p50: float | None = None
+    p99: float | None = None
+    p999: float | None = None
+
+    HEAD = ("a second", "p50", "p99", "p99.9")
+
+    @property
+    def shown(self):
+        return self.rate, self.p50, self.p99, self.p999
 
 
 @dataclass
@@ -149,10 +167,11 @@ def beside(rounds, what, name, holds=(), note=""):
     are (limit, limit_is, ratio, target), or one without. The note of each that could not be measured is below."""
     names = [name.format(s) for s in Beside.HEAD]
     missing = [f"{s}: not measured: {w}" for s in Beside.HEAD for k, w in rounds.missing.items() if name.format(s).startswith(f"{k} ")]
+    mine = rounds.median(names[0])
     rows = [Beside(what, *map(rounds.median, names), note="; ".join([*([note] if note else []), *missing]))]
     for i, (limit, limit_is, ratio, target) in enumerate(holds):
         if i > 0:
-            rows.append(Beside(""))
+            rows.append(Beside("", figure=mine))
         rows[-1].limit, rows[-1].limit_is, rows[-1].ratio, rows[-1].target = limit, limit_is, ratio, target
     return rows
 

@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""`scripts/bench load`: latency while requests come when they are due, against how many of them come, and what
+bursts do to it. `scripts/bench` builds everything first; this starts it, and ends all that it started."""
+
+import contextlib
+import os
+
+from figures import bursts, frame, latency, offered
+from figures.daemon import Programs
+from figures.floors import Floors
+from figures.rounds import Rounds
+
+PARTS = ("curves", "bursts")
+# So many requests at half of the saturation in all rounds together, that ten are above p99.9.
+REQUESTS = 10000
+
+
+class Effort:
+    """How much of everything; `quick` tells whether it works, not how fast it is."""
+
+    def __init__(self, quick, rounds):
+        self.rounds = rounds or (1 if quick else 5)
+        self.quick = quick
+        self.saturation_s = 0.3 if quick else 0.7
+        self.curve_s = 0.3 if quick else 0.7
+        self.bursts_s = 0.5 if quick else 1.5
+        self.volleys_s = 1 if quick else 3
+        self.rounds_s = 50 if quick else 320
+        self.limit_s = 200 if quick else 600
+
+    def seconds(self, runtime, half, rate):
+        """How long a point takes: the native one has as many requests in each round as the others have in all of them."""
+        if not half or self.quick:
+            return self.curve_s
+        count = REQUESTS if runtime == "native" else REQUESTS / self.rounds
+        return min(max(count / rate, self.curve_s), 6)
+
+
+def run(args, effort, programs):
+    floors, rounds, steps = Floors(programs), Rounds(), []
+    with contextlib.ExitStack() as stack:
+        frame.say("bench: starting the daemons")
+        curves = offered.Curves(offered.servers(args.runtimes), floors, rounds, effort)
+        burst = bursts.Bursts([r for r in args.runtimes if r != "python"], floors, rounds, effort)
+        if "curves" in args.parts:
+            steps += curves.start(stack, programs)
+        if "bursts" in args.parts:
+            steps += burst.start(stack, programs)
+        effort.rounds = frame.in_rounds(steps, effort.rounds, effort.rounds_s)
+    sections = []
+    if "curves" in args.parts:
+        sections += curves.sections()
+        draw(args.svg or os.path.join(args.built, "latency.svg"), curves.picture(effort.rounds))
+    if "bursts" in args.parts:
+        sections.append(burst.section())
+    return floors, rounds, sections
+
+
+def draw(path, picture):
+    if picture is None:
+        frame.say("bench: nothing to draw")
+        return
+    with open(path, "w") as f:
+        f.write(picture)
+    frame.say(f"bench: latency against load is drawn in {path}")
+
+
+def header(effort, floors):
+    priority = "SCHED_RR" if floors.realtime else "ordinary priority (SCHED_RR was not allowed)"
+    return [
+        f"medians of {effort.rounds} rounds in random order, ratios within a round; microseconds unless said",
+        f"client in C at {priority}, {offered.CONNECTIONS} connections, nobody pinned; latency from when a request was due",
+        "saturation: as many closed loops, in the same round, just before",
+    ]
+
+
+def main():
+    files = {"--svg": "the picture of latency against load there, not to target/bench/latency.svg"}
+    args = frame.chosen("scripts/bench load", __doc__, "5, or 1 with --quick", files=files, parts=PARTS, runtimes=latency.RUNTIMES)
+    effort = Effort(args.quick, args.rounds)
+
+    def measure(classes):
+        floors, rounds, sections = run(args, effort, Programs(args.daemon, args.native, args.built, classes))
+        return header(effort, floors), rounds, sections, []
+
+    return frame.whole(args, effort.limit_s, measure)
+
+
+if __name__ == "__main__":
+    frame.ended_in_order(main)
