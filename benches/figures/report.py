@@ -1,6 +1,6 @@
 """The table, on a terminal and as markdown for the documentation."""
 
-from .rounds import Row
+from .rounds import Compared, Row
 
 HELD = ("what", "figure", "held against", "ratio", "to reach", "")
 
@@ -24,7 +24,7 @@ def number(value):
 def cells(row):
     limit = f"{number(row.limit)} {row.limit_is}".strip() if row.limit is not None else row.limit_is
     ratio = "" if row.ratio is None else f"{row.ratio:.2f}" if row.ratio < 100 else f"{row.ratio:.0f}"
-    target = f"{'≤' if row.target[0] == '<=' else '≥'} {row.target[1]:g}" if row.target else ""
+    target = f"{'≤' if row.target[0] == '<=' else '≥'} {row.target[1]:.3g}" if row.target else ""
     return [row.what, *map(number, row.shown), limit, ratio, target, row.verdict]
 
 
@@ -40,7 +40,10 @@ def held(sections):
             if row.ratio is None and row.target is None:
                 continue
             figure = row.figure if row.figure is not None else next((v for v in row.shown if v is not None), None)
-            rows.append([what, number(figure), *cells(row)[-4:]])
+            limit, *rest = cells(row)[-4:]
+            if not limit and isinstance(row, Compared):
+                limit = f"{number(row.without)} without"
+            rows.append([what, number(figure), limit, *rest])
         if rows:
             found.append({"title": section.title, "rows": rows})
     return found
