@@ -29,7 +29,8 @@ def measured(name, args):
     if os.path.exists(f"{kept}.json"):
         os.remove(f"{kept}.json")
     with open(f"{kept}.txt", "w") as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output)
+        # In a session of its own, so that a terminal's interrupt comes once, from here, and not again while it is ending.
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, start_new_session=True)
         try:
             process.wait(LIMIT_S)
         except subprocess.TimeoutExpired:

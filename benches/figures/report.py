@@ -24,7 +24,7 @@ def number(value):
 def cells(row):
     limit = f"{number(row.limit)} {row.limit_is}".strip() if row.limit is not None else row.limit_is
     ratio = "" if row.ratio is None else f"{row.ratio:.2f}" if row.ratio < 100 else f"{row.ratio:.0f}"
-    target = f"{'≤' if row.target[0] == '<=' else '≥'} {row.target[1]:.3g}" if row.target else ""
+    target = f"{'≤' if row.target[0] == '<=' else '≥'} {round(row.target[1], 3):g}" if row.target else ""
     return [row.what, *map(number, row.shown), limit, ratio, target, row.verdict]
 
 
