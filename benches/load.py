@@ -11,8 +11,9 @@ from figures.floors import Floors
 from figures.rounds import Rounds
 
 PARTS = ("curves", "bursts")
-# So many requests at half of the saturation in all rounds together, that ten are above p99.9.
+# So many requests at half of saturation that ten of them are above p99.9, if that takes no longer than so many seconds.
 REQUESTS = 10000
+MOST_S = 6
 
 
 class Effort:
@@ -22,18 +23,21 @@ class Effort:
         self.rounds = rounds or (1 if quick else 5)
         self.quick = quick
         self.saturation_s = 0.3 if quick else 0.7
-        self.curve_s = 0.3 if quick else 0.7
-        self.bursts_s = 0.5 if quick else 1.5
-        self.volleys_s = 1 if quick else 3
-        self.rounds_s = 50 if quick else 320
+        self.curve_s = 0.3 if quick else 0.5
+        self.half_s = 0.3 if quick else 1.5
+        self.bursts_s = 0.5 if quick else 1
+        self.volleys_s = 1 if quick else 2
+        self.rounds_s = 50 if quick else 330
         self.limit_s = 200 if quick else 600
 
-    def seconds(self, runtime, half, rate):
-        """How long a point takes: the native one has as many requests in each round as the others have in all of them."""
-        if not half or self.quick:
+    def seconds(self, server, fraction, rate):
+        """How long a point takes. The one that has a target has as many requests in each round as PHP's has in all of them."""
+        if fraction != offered.HALF:
             return self.curve_s
-        count = REQUESTS if runtime == "native" else REQUESTS / self.rounds
-        return min(max(count / rate, self.curve_s), 6)
+        count = 0
+        if not self.quick and server.curve and server.runtime != "bare":
+            count = REQUESTS if server.target else REQUESTS / self.rounds
+        return min(max(count / rate, self.half_s), MOST_S)
 
 
 def run(args, effort, programs):

@@ -3,11 +3,11 @@
 import random
 
 from .daemon import Daemon
-from .offered import PERCENTILES, pool, saturation
+from .offered import BOUNDS, PERCENTILES, pool, saturation
 from .rounds import Offered, Section
 
-SETTINGS = {"fixed": (4, 4), "bounds": (2, {"min": 2, "max": 64})}
-SAID = {"fixed": "idle: 4", "bounds": "idle: 2 to 64"}
+SETTINGS = {"fixed": (4, 4), "bounds": (BOUNDS["min"], BOUNDS)}
+SAID = {"fixed": "idle: 4", "bounds": f"idle: {BOUNDS['min']} to {BOUNDS['max']}"}
 # Bursts at full saturation, for so long, and then nothing for four times as long.
 ON_MS, TIMES = 10, 5
 # So many at once, every so often.

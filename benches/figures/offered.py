@@ -10,6 +10,8 @@ from .picture import Panel, svg
 from .rounds import Offered, Section
 
 CONNECTIONS, IDLE = 32, 8
+# As many idle children as the load needs.
+BOUNDS = {"min": 2, "max": 64}
 FRACTIONS = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 0.95)
 HALF = 0.5
 PERCENTILES = ("p50", "p99", "p99.9")
@@ -29,16 +31,22 @@ class Server:
     half: tuple
     curve: tuple = ()
     target: tuple = None
+    bounds: dict = None
 
     @property
     def name(self):
-        return f"{self.runtime} {self.idle}"
+        return f"{self.runtime} {self.bounds['max'] if self.bounds else self.idle}"
 
     @property
     def what(self):
         if self.runtime == "bare":
             return "bare C server"
+        if self.bounds:
+            return f"{self.runtime}, {self.bounds['min']} to {self.bounds['max']} idle"
         return f"{self.runtime}, " + (f"{self.idle} idle" if self.idle else "on demand")
+
+    def config(self):
+        return pool(self.runtime, self.idle, {"idle": self.bounds} if self.bounds else None)
 
     @property
     def title(self):
@@ -59,6 +67,7 @@ def servers(runtimes):
     for runtime in runtimes:
         if runtime == "native":
             found += [Server(runtime, IDLE, ("even", "poisson"), ("poisson", "even"), TARGET), Server(runtime, 0, ("poisson",))]
+            found += [Server(runtime, BOUNDS["min"], ("poisson",), bounds=BOUNDS)]
         elif runtime == "php":
             found += [Server(runtime, IDLE, ("even", "poisson"), ("poisson",)), Server(runtime, 0, ("poisson",))]
         else:
@@ -87,7 +96,7 @@ class Curves:
             def begun(server=server):
                 if server.runtime == "bare":
                     return None
-                return stack.enter_context(Daemon(pool(server.runtime, server.idle), programs))
+                return stack.enter_context(Daemon(server.config(), programs))
 
             def ready(daemon, server=server):
                 steps.append(lambda: self.rounds.measure(server.name, lambda: self.measured(server, daemon), self.keep))
@@ -112,7 +121,7 @@ class Curves:
             found[f"{server.name} saturation"] = {"per_second": full}
             for schedule, fraction in random.sample(server.points(), len(server.points())):
                 settle()
-                seconds = self.effort.seconds(server.runtime, fraction == HALF, full * fraction)
+                seconds = self.effort.seconds(server, fraction, full * fraction)
                 args = ("--schedule", schedule, "--seed", random.randrange(1 << 32), "--warm-s", WARM_S)
                 result = self.floors.load(port, full * fraction, seconds, *args, *server.args)
                 found[point(server, schedule, fraction)] = {**result, "per_second": full * fraction}
