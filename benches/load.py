@@ -11,9 +11,11 @@ from figures.floors import Floors
 from figures.rounds import Rounds
 
 PARTS = ("curves", "bursts")
-# So many requests at half of saturation that ten of them are above p99.9, if that takes no longer than so many seconds.
+# So many requests at half of saturation, that ten of them are above p99.9, if they come within so many seconds.
 REQUESTS = 10000
 MOST_S = 6
+# The same for the other points of a curve.
+FEW, FEW_S = 600, 1.5
 
 
 class Effort:
@@ -27,13 +29,13 @@ class Effort:
         self.half_s = 0.3 if quick else 1.5
         self.bursts_s = 0.5 if quick else 1
         self.volleys_s = 1 if quick else 2
-        self.rounds_s = 50 if quick else 330
+        self.rounds_s = 50 if quick else 345
         self.limit_s = 200 if quick else 600
 
     def seconds(self, server, fraction, rate):
         """How long a point takes. The one that has a target has as many requests in each round as PHP's has in all of them."""
         if fraction != offered.HALF:
-            return self.curve_s
+            return self.curve_s if self.quick else min(max(FEW / rate, self.curve_s), FEW_S)
         count = 0
         if not self.quick and server.curve and server.runtime != "bare":
             count = REQUESTS if server.target else REQUESTS / self.rounds
