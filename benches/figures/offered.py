@@ -159,7 +159,7 @@ class Curves:
                 lines |= floor
             panels.append(Panel(server.title, lines, [(full * HALF, "half"), (full, "saturation")]))
         if floor["floor50"]:
-            names |= {"floor50": "bare fork-per-request server in C: p50", "floor999": "p99.9"}
+            names |= {"floor50": "bare fork-per-request server in C: p50", "floor999": "its p99.9"}
         told = f"run → answer, from when a request was due; due at random (Poisson); medians of {rounds} rounds"
         return svg("Latency against load", told, names, panels) if panels else None
 
