@@ -25,6 +25,19 @@ def minor_faults(daemon, count, entry, params=None):
     return min(faults)
 
 
+def own_kb(daemon, key):
+    """Of the idle child in the middle: a line of its smaps_rollup."""
+    daemon.settle()
+    time.sleep(0.2)  # the latest one rehearses
+    values = []
+    for pid in machine.below(daemon.keeper):
+        if pid in (daemon.master, daemon.zygote):
+            continue
+        with open(f"/proc/{pid}/smaps_rollup") as f:
+            values += [int(line.split()[1]) for line in f if line.startswith(f"{key}:")]
+    return sorted(values)[len(values) // 2]
+
+
 class Part:
     def __init__(self, runtimes, floors, rounds, effort):
         self.runtimes, self.floors, self.rounds, self.effort = runtimes, floors, rounds, effort
@@ -134,18 +147,8 @@ class Copied(Part):
                 of = f"copied {runtime} {idle}"
                 steps.append(self.value(f"{of} faults", lambda d=daemon: minor_faults(d, 5, d.entry)))
                 if idle:
-                    steps += [self.value(f"{of} {key}", lambda d=daemon, k=key: self.own_kb(d, k)) for key in ("Private_Dirty", "Pss")]
+                    steps += [self.value(f"{of} {key}", lambda d=daemon, k=key: own_kb(d, k)) for key in ("Private_Dirty", "Pss")]
         return steps
-
-    def own_kb(self, daemon, key):
-        daemon.settle()
-        time.sleep(0.2)  # the latest one rehearses
-        idle = [pid for pid in machine.below(daemon.keeper) if pid not in (daemon.master, daemon.zygote)]
-        values = []
-        for pid in idle:
-            with open(f"/proc/{pid}/smaps_rollup") as f:
-                values += [int(line.split()[1]) for line in f if line.startswith(f"{key}:")]
-        return sorted(values)[len(values) // 2]
 
     def section(self):
         rows = []

@@ -48,6 +48,9 @@ def chosen(program, description, rounds="5, or 2 with --quick", most=50, files=N
     only = [n for o in args.only for n in o.split(",")]
     if unknown := [n for n in only if n not in names]:
         arguments.error(f"--only {unknown[0]}: there are {', '.join(names)}")
+    # A daemon has a working directory of its own.
+    for program in ("daemon", "native", "built"):
+        setattr(args, program, os.path.abspath(getattr(args, program)))
     for group, of in groups.items():
         setattr(args, group, [n for n in of if n in only] or list(of))
     return args
