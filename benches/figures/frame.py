@@ -32,7 +32,7 @@ def parser(program, description, names, rounds, most):
     result.add_argument("--markdown", metavar="FILE", help="write the table for the documentation too")
     result.add_argument("--json", metavar="FILE", help="write the figures of every round too")
     result.add_argument("--daemon", default=str(ROOT / "target/release/preforkd"), help="the program to measure")
-    result.add_argument("--native", default=str(ROOT / "target/release/examples/native"), help="the native zygote")
+    result.add_argument("--native", default=str(ROOT / "target/bench/native"), help="the native zygote")
     result.add_argument("--built", default=str(ROOT / "target/bench"), help="where the programs in C are")
     return result
 
