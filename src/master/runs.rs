@@ -7,7 +7,7 @@ mod former;
 mod live;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 
 pub use former::Former;
@@ -262,9 +262,17 @@ impl Runs {
         })
     }
 
-    /// The slots of living runs, workers' processes left out.
-    pub fn alive_slots(&self) -> HashSet<u32> {
-        self.alive().filter(|(_, live)| live.worker.is_none()).map(|(slot, _)| slot).collect()
+    /// Whether a run lives in that slot.
+    pub fn is_alive(&self, slot: u32) -> bool {
+        matches!(self.entries.get(slot as usize), Some(Entry::Live(_)))
+    }
+
+    /// The slots of the youngest living runs, workers' processes left out; the youngest first.
+    pub fn latest_alive(&self, most: usize) -> Vec<u32> {
+        let mut alive: Vec<(u64, u32)> =
+            self.alive().filter(|(_, live)| live.worker.is_none()).map(|(slot, live)| (live.seq, slot)).collect();
+        alive.sort_unstable_by(|a, b| b.cmp(a));
+        alive.into_iter().map(|(_, slot)| slot).take(most).collect()
     }
 
     fn seq(&self, slot: u32) -> Option<u64> {
