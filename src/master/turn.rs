@@ -156,6 +156,7 @@ impl Master {
             self.refill(index);
         }
         self.watch_files();
+        self.go_on_stopping_if_due();
         self.start_workers();
         self.flush_list();
         // Starting those that waited may have gone wrong, which is an answer, too.
