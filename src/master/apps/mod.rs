@@ -27,7 +27,7 @@ mod spawning;
 mod telling;
 mod watching;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -76,7 +76,9 @@ pub(super) struct Apps {
     /// Workers that are to be stopped after those that depend on them.
     pub stops: Vec<u32>,
     /// Somebody has changed since they were looked at.
-    stops_due: bool,
+    pub stops_due: bool,
+    /// Those whose processes are to be asked to end: (worker, slot).
+    pub to_end: VecDeque<(u32, u32)>,
     /// Slots of a former master's successors that had not taken over: they are ended after the recovery.
     pub surplus: Vec<u32>,
     /// Ends that a former master had seen, until the workers can be told: (worker, how, slot).
@@ -192,6 +194,7 @@ impl Apps {
             held: Vec::new(),
             stops: Vec::new(),
             stops_due: false,
+            to_end: VecDeque::new(),
             surplus: Vec::new(),
             ended: Vec::new(),
             ends: Vec::new(),
@@ -343,10 +346,12 @@ impl Master {
     }
 
     /// Whether nothing is in between that the next master could not tell from the list, the table and its processes: no
-    /// worker is being replaced, deleted or forked, the process file is not being read, and the list is on the disk.
+    /// worker is being replaced, deleted or forked, none waits to be told to end, the process file is not being read, and the list is on the disk.
     pub(super) fn apps_are_calm(&self) -> bool {
         let list = &self.apps.list;
         self.apps.rollouts.is_empty()
+            && self.apps.stops.is_empty()
+            && self.apps.to_end.is_empty()
             && self.apps.rereading.is_none()
             && !list.dirty
             && list.saved() >= list.version()
