@@ -255,6 +255,7 @@ impl Master {
         if let Some(entry) = self.apps.entries.get_mut(name) {
             entry.app = Rc::new(app);
         }
+        self.calm_soon();
         let new = self.set_instances(name, wanted);
         new.iter().for_each(|id| self.tell_worker(*id, Event::Start));
         self.save_list();
