@@ -86,13 +86,8 @@ impl Master {
         self.table.claim(slot, &claim);
         let wait = request.wait;
         let waiter = Waiter { asker, number: 0, for_end: wait, duplicate: false, asked_to_run: true, timer: None };
-        let live = Live {
-            waiters: vec![waiter],
-            timeout,
-            kill_timeout,
-            request: Some(request),
-            ..Live::new(&id, Some(index))
-        };
+        let live =
+            Live { waiters: vec![waiter], timeout, kill_timeout, request: Some(request), ..Live::new(id, Some(index)) };
         self.runs.insert(slot, live);
         self.pools[index].totals.0 += 1;
         match verdict {
