@@ -62,7 +62,7 @@ pub fn table(terminal: &Terminal, pools: &[PoolInfo]) -> String {
                 Cell::styled(&pool.state.to_string(), style(pool.state)),
                 Cell::new(&pool.generation.to_string()),
                 Cell::maybe(pool.zygote_pid),
-                Cell::new(&pool.idle.to_string()),
+                Cell::new(&format!("{}/{}", pool.idle, pool.idle_wanted)),
                 Cell::new(&format!("{}/{}", pool.running, pool.max_running)),
                 Cell::new(&format!("{}/{}", pool.queued, pool.max_queued)),
                 Cell::new(&pool.runs_total.to_string()),
@@ -120,7 +120,8 @@ mod tests {
             state: PoolState::Backoff,
             generation: 3,
             zygote_pid: None,
-            idle: 0,
+            idle: 3,
+            idle_wanted: 4,
             running: 2,
             queued: 1,
             max_running: 64,
@@ -143,7 +144,7 @@ mod tests {
         let text = table(&Terminal::PLAIN, &[pool()]);
         let lines: Vec<&str> = text.lines().collect();
         let words: Vec<&str> = lines[1].split_whitespace().collect();
-        assert_eq!(words, ["billing*", "php", "backoff", "3", "-", "0", "2/64", "1/1000", "12", "1"]);
+        assert_eq!(words, ["billing*", "php", "backoff", "3", "-", "3/4", "2/64", "1/1000", "12", "1"]);
         assert_eq!(lines[2], r"billing: preload: Fatal error\x1b[2J");
         assert_eq!(lines[3], "  #0 bootstrap.php(3)");
         assert_eq!(lines[4], "billing: no FFI");

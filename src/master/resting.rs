@@ -7,7 +7,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use slog::debug;
+use rand::RngExt;
+use slog::{debug, warn};
 
 use super::Master;
 use super::timers::Timer;
@@ -23,6 +24,35 @@ const PAUSE: Duration = Duration::from_millis(50);
 const UNREAD: Duration = Duration::from_secs(1);
 
 impl Master {
+    /// As many idle children as wanted, asked for when nobody waits for anything else.
+    pub(super) fn refill(&mut self, index: usize) {
+        let pool = &mut self.pools[index];
+        if self.phase.is_some() || self.fostered || pool.current().is_none() || pool.no_forks_until.is_some() {
+            return;
+        }
+        let now = monotonic_ns();
+        let surplus = pool.surplus(now);
+        let refilled = pool.refill(now, || rand::rng().random());
+        self.dismiss_idle(index, surplus);
+        match refilled {
+            Ok(Some(at)) => self.refill_at(index, at),
+            Ok(None) => {}
+            Err(e) => {
+                warn!(self.log, "asking for idle children"; "pool" => &self.pools[index].definition.name, "error" => %e);
+                self.pause_forks(index);
+            }
+        }
+        self.watch_idle(index);
+    }
+
+    fn refill_at(&mut self, index: usize, at: u64) {
+        let pool = &mut self.pools[index];
+        if pool.refill_timer.is_none_or(|(sooner, _)| at < sooner) {
+            self.timers.cancel(pool.refill_timer.take());
+            pool.refill_timer = Some(self.timers.at(at, Timer::Refill { pool: index }));
+        }
+    }
+
     /// Looks after a while whether some have rested.
     pub(super) fn watch_idle(&mut self, index: usize) {
         self.watch_idle_after(index, PAUSE);
@@ -103,5 +133,6 @@ impl Master {
                 self.tell_keeper(&ToKeeper::Drop(name), None);
             }
         }
+        self.pools.iter_mut().for_each(|pool| pool.resume_demand(now));
     }
 }

@@ -221,6 +221,8 @@ impl Master {
         stdio: Option<[OwnedFd; 3]>,
     ) -> io::Result<Sent> {
         let pool = &mut self.pools[index];
+        let fork_us = pool.current().and_then(|g| g.fork_us);
+        pool.demand.took(monotonic_ns(), fork_us);
         let stdio = stdio.as_ref().map(|s| [s[0].as_fd(), s[1].as_fd(), s[2].as_fd()]);
         let mut sent = Err(io::ErrorKind::WouldBlock.into());
         let mut dead = Vec::new();

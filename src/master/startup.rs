@@ -111,7 +111,7 @@ impl Master {
         }
         process::set_name("preforkd-master");
         if let Some(title) = process::Title::find() {
-            title.set("preforkd: master");
+            title.set(&["preforkd: master"]);
         }
         let gate = Gate::new(options.token_file.as_deref())?;
         table.set_master(std::process::id());

@@ -217,6 +217,7 @@ impl Master {
             }
             let pool = &mut self.pools[index];
             pool.idle = idle.into();
+            pool.resume_demand(monotonic_ns());
             (pool.current, pool.last_number) = (from.current, from.last_number);
             (pool.error, pool.down, pool.untold) = (from.error, from.down, if from.untold { usize::MAX } else { 0 });
             pool.totals = from.totals;

@@ -64,6 +64,8 @@ pub enum Timer {
     AskHow { slot: u32, seq: u64, since: u64 },
     /// What a start or new definitions took for a while is given back.
     Calm,
+    /// More idle children may be asked for, or fewer may be wanted.
+    Refill { pool: usize },
     /// Idle children that have rested are given to the keeper.
     Idle { pool: usize },
 }

@@ -213,6 +213,10 @@ impl Master {
             // Only to wake us: starts are looked at in each turn.
             Timer::Workers => {}
             Timer::Calm => self.calm(),
+            Timer::Refill { pool } => {
+                self.pools[pool].refill_timer = None;
+                self.busy(pool);
+            }
             Timer::Idle { pool } => self.keep_idle(pool),
         }
     }
@@ -223,19 +227,6 @@ impl Master {
             self.is_busy[index] = true;
             self.busy.push(index);
         }
-    }
-
-    /// As many idle children as wanted, asked for when nobody waits for anything else.
-    pub(super) fn refill(&mut self, index: usize) {
-        let pool = &mut self.pools[index];
-        if self.phase.is_some() || self.fostered || pool.current().is_none() || pool.no_forks_until.is_some() {
-            return;
-        }
-        if let Err(e) = pool.refill(monotonic_ns(), || rand::rng().random()) {
-            warn!(self.log, "asking for idle children"; "pool" => &pool.definition.name, "error" => %e);
-            self.pause_forks(index);
-        }
-        self.watch_idle(index);
     }
 
     /// Much has been read and made: some time from now on memory is given back.

@@ -38,10 +38,16 @@ pub struct IdleChild {
 }
 
 impl Pool {
-    /// Asks the current zygote for idle children until there are as many as wanted. Their channels are made here; that a
-    /// child is not forked yet does not matter to whoever sends it a request.
-    pub fn refill(&mut self, now: u64, mut nonce: impl FnMut() -> u64) -> io::Result<()> {
-        while self.idle.len() < self.definition.idle as usize {
+    /// Asks the current zygote for idle children until there are as many as wanted, or as it may be asked for now. Their channels
+    /// are made here; that a child is not forked yet does not matter to whoever sends it a request. Answers when to look again.
+    pub fn refill(&mut self, now: u64, mut nonce: impl FnMut() -> u64) -> io::Result<Option<u64>> {
+        let bounds = self.definition.idle;
+        let wanted = self.demand.wanted(now, bounds) as usize;
+        let fork_us = self.current().and_then(|g| g.fork_us);
+        while self.idle.len() < wanted {
+            if let Err(at) = self.demand.ask(now, fork_us) {
+                return Ok(Some(at));
+            }
             let (ours, theirs) = seqpacket::pair()?;
             self.next_idle = self.next_idle.wrapping_add(1);
             let child = IdleChild {
@@ -57,7 +63,19 @@ impl Pool {
             seqpacket::send(self.orders.ours.as_fd(), &[IoSlice::new(&header.encode())], &[theirs.as_fd()], false)?;
             self.idle.push_back(child);
         }
-        Ok(())
+        Ok((self.idle.len() > bounds.min as usize).then(|| self.demand.fades_at(now)))
+    }
+
+    /// Takes those that are no longer wanted. They have been forked for sure: no zygote has an order left for one of them.
+    pub fn surplus(&mut self, now: u64) -> Vec<IdleChild> {
+        let wanted = self.demand.wanted(now, self.definition.idle) as usize;
+        let count = self.idle.len().saturating_sub(wanted).min(self.kept_idle());
+        self.idle.drain(..count).collect()
+    }
+
+    /// As many as a former master had are wanted for a while.
+    pub fn resume_demand(&mut self, now: u64) {
+        self.demand.had(now, u32::try_from(self.idle.len()).unwrap_or(u32::MAX));
     }
 
     /// The child for the next request.
@@ -179,6 +197,51 @@ mod tests {
             let met: Vec<usize> = (0..stored.len()).filter(|i| stored[*i].starts_with(&prefix)).collect();
             assert!(met == [at] && prefix.ends_with('/'), "{prefix} of {stored:?}");
         }
+    }
+
+    #[test]
+    fn what_a_burst_needed_is_kept_for_a_while_and_then_let_go() {
+        let mut pool = pool(0);
+        pool.definition.idle = processfile::Idle { min: 2, max: 40 };
+        pool.demand = super::super::Demand::new(SECOND);
+        fill(&mut pool);
+        assert_eq!(pool.idle.len(), 2);
+        (0..20).for_each(|_| pool.demand.took(SECOND, None));
+        let mut nonce = || 7;
+        let mut now = SECOND;
+        let mut times = 0;
+        while let Some(at) = pool.refill(now, &mut nonce).unwrap().filter(|at| *at < SECOND * 2) {
+            assert!(at > now && times < 30 && (times > 0 || pool.idle.len() < 15), "{} after {times}", pool.idle.len());
+            (now, times) = (at, times + 1);
+        }
+        assert_eq!(pool.idle.len(), 25);
+        let fades = pool.refill(now, &mut nonce).unwrap();
+        assert_eq!(fades, Some(16 * SECOND));
+        assert!(pool.surplus(now + 5 * SECOND).is_empty());
+        // Those that may not have been forked yet are not let go.
+        assert!(pool.surplus(40 * SECOND).is_empty());
+        pool.idle.iter_mut().take(24).for_each(|child| child.kept = true);
+        assert_eq!(pool.surplus(40 * SECOND).len(), 23);
+        assert_eq!(pool.refill(40 * SECOND, &mut nonce).unwrap(), None);
+        assert_eq!(pool.idle.len(), 2);
+    }
+
+    #[test]
+    fn what_a_former_master_had_is_wanted_for_a_while() {
+        let mut former = pool(0);
+        former.definition.idle = processfile::Idle { min: 0, max: 30 };
+        former.demand = super::super::Demand::new(SECOND);
+        (0..20).for_each(|_| former.demand.took(SECOND, None));
+        former.refill(SECOND, || 1).unwrap();
+        let had = former.idle.len();
+        let mut next = pool(0);
+        next.definition.idle = former.definition.idle;
+        next.idle = former.idle;
+        next.idle.iter_mut().for_each(|child| child.kept = true);
+        next.demand = super::super::Demand::new(2 * SECOND);
+        next.resume_demand(2 * SECOND);
+        assert!(had >= 8 && next.surplus(16 * SECOND).is_empty());
+        assert_eq!(next.surplus(40 * SECOND).len(), had);
     }
 
     #[test]

@@ -13,6 +13,7 @@
 
 mod admission;
 mod backoff;
+mod demand;
 mod idle;
 mod zygote;
 
@@ -23,10 +24,12 @@ use std::time::Duration;
 
 pub use admission::{Admission, Verdict};
 pub use backoff::Backoff;
+pub use demand::Demand;
 pub use idle::IdleChild;
 pub use zygote::{Orders, Outlets, StartError, start};
 
 use crate::processfile;
+use crate::sys::clock::monotonic_ns;
 use crate::sys::huge::Anonymous;
 use crate::sys::pidfd::PidFd;
 use crate::sys::{memfd, seqpacket};
@@ -61,6 +64,10 @@ pub struct Pool {
     pub untold: usize,
     /// Children that wait for a request, the longest waiting first; those that the keeper has, too, before all others.
     pub idle: VecDeque<IdleChild>,
+    /// How many of them are to wait.
+    pub demand: Demand,
+    /// Names the timer by which they become more or fewer.
+    pub refill_timer: Option<(u64, u64)>,
     /// Somebody looks after a while whether there are some for the keeper.
     pub watching_idle: bool,
     /// The oldest order that was unread at the latest look, and the time of the first look that saw it there, ns monotonic.
@@ -140,6 +147,8 @@ impl Pool {
             starting: 0,
             untold: 0,
             idle: VecDeque::new(),
+            demand: Demand::new(monotonic_ns()),
+            refill_timer: None,
             watching_idle: false,
             unread: None,
             error: None,

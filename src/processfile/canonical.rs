@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::app::{Address, App, Format, INSTANCE_VAR, Inherit, Instances, Program, Ready, Sink, Watch};
-use super::{HugePages, Limits, Output, Pool, Runtime, Shutdown};
+use super::{HugePages, Idle, Limits, Output, Pool, Runtime, Shutdown};
 use crate::wire::signal::signal_name;
 
 /// An object that leaves out what is the default.
@@ -222,7 +222,11 @@ impl Pool {
         o.some("user", &self.user);
         o.some("group", &self.group);
         o.unless("default", &self.default, &false);
-        o.unless("idle", &self.idle, &0);
+        match self.idle {
+            Idle { min: 0, max: 0 } => {}
+            Idle { min, max } if min == max => o.put("idle", min),
+            Idle { min, max } => o.put("idle", serde_json::json!({"min": min, "max": max})),
+        }
         o.unless("max_running", &self.max_running, &64);
         o.unless("max_queued", &self.max_queued, &1000);
         o.some("timeout", &self.timeout.map(millis));

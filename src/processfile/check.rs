@@ -12,11 +12,11 @@ use super::apps::{Beside, pool_watch};
 use super::circle::{circle, told};
 use super::error::{At, Report, nearest};
 use super::fields::{Fields, Keys};
-use super::parts::{account, entries, env, limits, name};
+use super::parts::{account, entries, env, idle, limits, name};
 use super::paths::{folder, folder_fault, program, readable};
 use super::tree::{Entry, Node, Quoted, Value};
 use super::values::{MILLISECOND, YEAR, choice, duration, flag, text, whole};
-use super::{App, HugePages, Limits, Output, Pool, Presence, Program, Runtime, Shutdown};
+use super::{App, HugePages, Idle, Limits, Output, Pool, Presence, Program, Runtime, Shutdown};
 
 /// Keys of the file's object. `$schema` is for editors.
 pub(super) const FILE_KEYS: Keys = &["$schema", "pools", "apps", "deploy"];
@@ -302,13 +302,13 @@ fn pool<'t>(node: &'t Node, place: &Place<'_>, seen: &mut Seen<'t>, at: &At, rep
     }
 
     let number = |range| move |node: &Node, at: &At, report: &mut Report| whole(node, at, report, range);
-    let idle = fields.or("idle", 0, at, report, number(0..=10_000));
+    let idle = fields.or("idle", Idle::default(), at, report, idle);
     let max_running = fields.or("max_running", 64, at, report, number(1..=100_000));
     let max_queued = fields.or("max_queued", 1000, at, report, number(0..=1_000_000));
     if let (Some(node), Some(idle), Some(most)) = (fields.get("idle"), idle, max_running)
-        && idle > most
+        && idle.max > most
     {
-        let message = || format!("expected at most {most}, which is max_running, found {idle}");
+        let message = || format!("expected at most {most}, which is max_running, found {}", idle.max);
         report.add((node.line, node.column), &At::Key(at, "idle"), message);
     }
 

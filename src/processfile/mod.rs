@@ -110,6 +110,15 @@ pub enum Output {
     None,
 }
 
+/// How many pre-forked children wait: as many as the latest load has needed, within these bounds. A number in the file is both.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Idle {
+    /// So many whatever the load.
+    pub min: u32,
+    /// At most so many, not below `min`.
+    pub max: u32,
+}
+
 /// Resource limits of a run, None where nothing is limited beyond the daemon's own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Limits {
@@ -148,7 +157,7 @@ pub struct Pool {
     /// Whether the file says that this is the default pool; see [`default_pool`].
     pub default: bool,
     /// Pre-forked children kept waiting, at most `max_running`. Default 0: fork on demand.
-    pub idle: u32,
+    pub idle: Idle,
     /// Runs at a time, at least 1. Default 64.
     pub max_running: u32,
     /// Runs that may wait beyond those. Default 1000.

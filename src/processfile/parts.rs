@@ -1,17 +1,21 @@
-//! The keys of a pool that have rules of their own: name, account, environment, entries, limits.
+//! The keys of a pool that have rules of their own: name, account, environment, idle, entries, limits.
 
 use std::collections::btree_map::{BTreeMap, Entry as Slot};
 use std::time::Duration;
 
-use super::Limits;
 use super::error::{At, Report};
 use super::fields::{Fields, Keys, twice};
 use super::tree::{Entry, Node, Quoted, Value};
 use super::values::{MILLISECOND, STRING_BYTES, YEAR, duration, list, size, text, whole};
+use super::{Idle, Limits};
 
 /// Keys of a pool's `limits`.
 pub(super) const LIMITS_KEYS: Keys = &["memory", "cpu_time", "open_files", "core"];
 
+/// Keys of a pool's `idle`, where it is an object.
+pub(super) const IDLE_KEYS: Keys = &["min", "max"];
+
+const IDLE: std::ops::RangeInclusive<u32> = 0..=10_000;
 /// More than any machine has; what is larger is a slip.
 const MOST_BYTES: (u64, &str) = (1 << 50, "1048576G");
 const NAME_BYTES: usize = 64;
@@ -118,6 +122,34 @@ pub(super) fn entries(node: &Node, at: &At, report: &mut Report) -> Option<Vec<S
         }
     }
     right.then(|| patterns.into_iter().map(str::to_owned).collect())
+}
+
+/// A number, or `{min, max}`.
+pub(super) fn idle(node: &Node, at: &At, report: &mut Report) -> Option<Idle> {
+    let Value::Object(_) = node.value else {
+        if let Value::Number(_) = node.value {
+            return whole(node, at, report, IDLE).map(|n| Idle { min: n, max: n });
+        }
+        let (least, most) = (IDLE.start(), IDLE.end());
+        let expected = || {
+            format!(
+                "expected a whole number from {least} to {most}, or {{ \"min\": …, \"max\": … }}, found {}",
+                node.found()
+            )
+        };
+        report.add((node.line, node.column), at, expected);
+        return None;
+    };
+    let fields = Fields::of(node, IDLE_KEYS, at, report)?;
+    let number = |node: &Node, at: &At, report: &mut Report| whole(node, at, report, IDLE);
+    let (min, max) =
+        (fields.or("min", 0, at, report, number), fields.required("max", "a whole number", at, report, number));
+    let (min, max) = (min?, max?);
+    if min > max {
+        report.add(fields.place, at, || format!("expected a min of at most max, which is {max}, found {min}"));
+        return None;
+    }
+    Some(Idle { min, max })
 }
 
 pub(super) fn limits(node: &Node, at: &At, report: &mut Report) -> Option<Limits> {

@@ -125,6 +125,12 @@ pub fn yield_to_others() -> io::Result<()> {
 
 /// How many threads this process has: the links of `/proc/self/task`, one stat without opening anything.
 pub fn thread_count() -> io::Result<u64> {
+    // Who has one thread may ask for it to be made the only one, which does nothing (unshare(2)), and takes the kernel no look at a
+    // path. A sandbox may refuse the call whoever asks.
+    // SAFETY: an integer; with this flag alone nothing is changed.
+    if unsafe { libc::unshare(libc::CLONE_THREAD) } == 0 {
+        return Ok(1);
+    }
     Ok(nix::sys::stat::stat("/proc/self/task")?.st_nlink - 2)
 }
 
@@ -146,18 +152,19 @@ impl Title {
         (start != 0 && end > start + 1).then_some(Title { start, len: end - start })
     }
 
-    /// Shows `title` in `ps`, cut to the room that the original arguments had. Call it only where nobody holds a
+    /// Shows these one after the other in `ps`, cut to the room that the original arguments had. Call it only where nobody holds a
     /// reference into the original argv (std reads it from there on each `args()`).
-    pub fn set(&self, title: &str) {
-        let bytes = title.as_bytes();
-        let n = bytes.len().min(self.len - 1);
-        // SAFETY: arg_start..arg_end is this process's own writable stack memory, which the kernel laid out
-        // at exec and never unmaps; n is less than its length.
-        unsafe {
-            let at = self.start as *mut u8;
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), at, n);
-            std::ptr::write_bytes(at.add(n), 0, self.len - n);
+    pub fn set(&self, parts: &[&str]) {
+        let mut written = 0;
+        for part in parts {
+            let n = part.len().min(self.len - 1 - written);
+            // SAFETY: arg_start..arg_end is this process's own writable stack memory, which the kernel laid out
+            // at exec and never unmaps; written + n is less than its length.
+            unsafe { std::ptr::copy_nonoverlapping(part.as_ptr(), (self.start as *mut u8).add(written), n) };
+            written += n;
         }
+        // SAFETY: as above; this is the rest of it.
+        unsafe { std::ptr::write_bytes((self.start as *mut u8).add(written), 0, self.len - written) };
     }
 }
 
@@ -183,11 +190,15 @@ impl Mark {
         (found.to_bytes() == placeholder.as_bytes()).then_some(Mark { start: value as usize, len: placeholder.len() })
     }
 
-    /// Writes `value` there, if it is as long as the placeholder.
-    pub fn set(&self, value: &str) {
-        if value.len() == self.len {
+    /// Writes `value` there in hexadecimal, if the placeholder has room for just that.
+    pub fn set(&self, value: u64) {
+        let mut digits = [0; 16];
+        for (n, digit) in digits.iter_mut().enumerate() {
+            *digit = b"0123456789abcdef"[(value >> (60 - 4 * n)) as usize & 15];
+        }
+        if digits.len() == self.len {
             // SAFETY: that memory is this process's own environment, writable and never unmapped, and len bytes long.
-            unsafe { std::ptr::copy_nonoverlapping(value.as_ptr(), self.start as *mut u8, self.len) };
+            unsafe { std::ptr::copy_nonoverlapping(digits.as_ptr(), self.start as *mut u8, self.len) };
         }
     }
 }

@@ -52,6 +52,7 @@ fn pool() -> PoolInfo {
         generation: 1,
         zygote_pid: None,
         idle: 0,
+        idle_wanted: 0,
         running: 0,
         queued: 0,
         max_running: 64,

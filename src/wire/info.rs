@@ -64,6 +64,9 @@ pub struct PoolInfo {
     pub zygote_pid: Option<u32>,
     /// Children that wait for a request.
     pub idle: u32,
+    /// As many as are to wait now: what the latest load has needed, within the pool's bounds.
+    #[serde(default)]
+    pub idle_wanted: u32,
     /// Runs that are starting or running.
     pub running: u32,
     /// Runs that wait for room.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use serde_json::Value;
 
 use super::{Run, Zygote, reply, send};
-use crate::sys::clone::{become_run, exit_now};
+use crate::sys::clone::{become_run, close_now, exit_now};
 use crate::sys::{memfd, process, seqpacket};
 use crate::wire::channel::{ChildRequest, ErrorObject, Flags, Header, Order, RESULT_MAX, Refused, RefusedCode, Reply};
 
@@ -43,10 +43,10 @@ fn obey(zygote: &Zygote, buffer: &mut [u8], len: usize, mut fds: Vec<OwnedFd>) -
     if !header.flags.contains(Flags::CHANNEL) {
         return start(zygote, header, payload, fds);
     }
-    zygote.show("idle");
+    zygote.show(["idle", ""]);
     let channel = fds.remove(0);
     let (len, extra) = seqpacket::receive(channel.as_fd(), buffer)?;
-    drop(channel);
+    close_now(channel);
     if len == 0 {
         // Maybe a thousand of us at once, and somebody waits for the next master to start.
         std::thread::sleep(std::time::Duration::from_millis(u64::from(std::process::id() % 256)));
@@ -77,9 +77,9 @@ fn start(zygote: &Zygote, header: Header<Order>, payload: &[u8], mut fds: Vec<Ow
     for (key, value) in request.env.iter().flat_map(|env| env.iter()) {
         process::set_env(key, value);
     }
-    zygote.show(&request.entry);
+    zygote.show([&request.entry, ""]);
     if let Some(mark) = &zygote.mark {
-        mark.set(&format!("{:016x}", header.nonce));
+        mark.set(header.nonce);
     }
     let Some(handler) = zygote.entries.get(request.entry.as_ref()) else {
         let mut known: Vec<&str> = zygote.entries.keys().map(String::as_str).collect();
@@ -136,9 +136,12 @@ fn start(zygote: &Zygote, header: Header<Order>, payload: &[u8], mut fds: Vec<Ow
     }
 }
 
-/// The run of this process, for the panic hook; a nonce of 0 is a zygote's.
-static SLOT: AtomicU32 = AtomicU32::new(0);
-static NONCE: AtomicU64 = AtomicU64::new(0);
+/// The nonce of a process that is no run. Not 0: so the two lie with what is initialized, as the standard output does, in a page that
+/// each child copies anyway.
+const NO_RUN: u64 = u64::MAX;
+/// The run of this process, for the panic hook.
+static SLOT: AtomicU32 = AtomicU32::new(u32::MAX);
+static NONCE: AtomicU64 = AtomicU64::new(NO_RUN);
 
 /// Where a panic does not unwind, the hook is the last that runs: it tells the error and leaves as after any other.
 pub(super) fn leave_by_panic_hook(replies: Arc<OwnedFd>) {
@@ -146,7 +149,7 @@ pub(super) fn leave_by_panic_hook(replies: Arc<OwnedFd>) {
     std::panic::set_hook(Box::new(move |info| {
         before(info);
         let slot = (SLOT.load(Ordering::Relaxed), NONCE.load(Ordering::Relaxed));
-        if slot.1 != 0 {
+        if slot.1 != NO_RUN {
             // If the channel fails there is nobody left to tell.
             let _ = fail(replies.as_fd(), slot, "panic", panic_message(info.payload()));
             let _ = io::stdout().flush();

@@ -28,7 +28,7 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::sys::clone::{Fork, Forker, exit_now};
+use crate::sys::clone::{Fork, Forker, close_now, exit_now};
 use crate::sys::process::{self, Mark, Title};
 use crate::sys::{huge, memfd, seqpacket};
 use crate::wire::channel::{
@@ -153,7 +153,7 @@ impl Zygote {
     }
 
     fn obey(&self, orders: OwnedFd) -> io::Result<()> {
-        self.show(&format!("zygote #{}", self.config.generation));
+        self.show(["zygote #", &self.config.generation.to_string()]);
         if self.config.huge_pages {
             huge::collapse();
         }
@@ -165,7 +165,8 @@ impl Zygote {
         if cfg!(panic = "abort") {
             child::leave_by_panic_hook(Arc::clone(&self.replies));
         }
-        let mut forks = [(0u32, 0u64, 0u32); REMEMBERED];
+        // Not on the stack, where it would part what a child writes to by a page.
+        let mut forks = vec![(0u32, 0u64, 0u32); REMEMBERED].into_boxed_slice();
         let mut next = 0;
         let mut buffer = vec![0; MESSAGE_MAX].into_boxed_slice();
         loop {
@@ -197,7 +198,7 @@ impl Zygote {
                     let before = Instant::now();
                     match forker.fork_sibling() {
                         Ok(Fork::Child) => {
-                            drop(orders);
+                            close_now(orders);
                             child::run(self, buffer, len, extra.fds)
                         }
                         Ok(Fork::Parent(pid)) => {
@@ -235,9 +236,10 @@ impl Zygote {
         }
     }
 
-    fn show(&self, what: &str) {
+    /// In `ps`. Takes no memory: a child's first allocation costs it three pages.
+    fn show(&self, what: [&str; 2]) {
         if let Some(title) = &self.title {
-            title.set(&format!("preforkd: {} {what}", self.config.pool));
+            title.set(&["preforkd: ", &self.config.pool, " ", what[0], what[1]]);
         }
     }
 }

@@ -11,6 +11,7 @@ mod exact;
 mod faults;
 mod golden;
 mod house;
+mod idle;
 mod imports;
 mod keep;
 mod kill;

@@ -98,7 +98,7 @@ fn a_run_that_does_nothing_copies_few_pages() {
         // PHP's own way walks through the preload: what the fast one is for.
         ("php", json!({"shutdown": "full"}), &[("exits.php", 300, 20_000)][..]),
         ("python", json!({}), &[("boot:noop", 0, 650)][..]),
-        ("native", json!({}), &[("noop", 0, 50)][..]),
+        ("native", json!({}), &[("noop", 0, 36)][..]),
     ] {
         let daemon = setup(runtime, &keys).start();
         let mut client = daemon.client();

@@ -48,6 +48,7 @@ impl Master {
             generation: pool.current.unwrap_or(0),
             zygote_pid: current.and_then(|g| g.zygote.as_ref()).map(|z| z.0),
             idle: pool.idle.len() as u32,
+            idle_wanted: pool.demand.wanted(monotonic_ns(), pool.definition.idle),
             running: pool.admission.running() as u32,
             queued: pool.admission.queued() as u32,
             max_running: pool.definition.max_running,

@@ -17,7 +17,7 @@ fn all_faults_come_at_once_in_the_order_of_the_file() {
   ],
   "pool": []
 }"#;
-    let expected = r#"f:5:15: pools[0].idle (pool "billing"): expected a whole number from 0 to 10000, found "four"
+    let expected = r#"f:5:15: pools[0].idle (pool "billing"): expected a whole number from 0 to 10000, or { "min": …, "max": … }, found "four"
 f:6:7: pools[0].preloads (pool "billing"): unknown key "preloads"; did you mean "preload"?
 f:7:29: pools[0].limits.memory (pool "billing"): expected a size: a whole number of bytes, or text such as "512K", "64M", "2G", found "lots"
 f:7:37: pools[0].limits.cores (pool "billing"): unknown key "cores"; did you mean "core"?
@@ -102,7 +102,7 @@ fn each_key_says_what_it_expects() {
         ("idle: -1", at(7, "idle (pool \"a\"): expected a whole number from 0 to 10000, found -1")),
         ("idle: 99999999999999999999", at(7, "idle (pool \"a\"): expected a whole number from 0 to 10000, found 99999999999999999999")),
         ("idle: 1e3", at(7, "idle (pool \"a\"): expected a whole number from 0 to 10000, found 1e3")),
-        ("idle: null", at(7, "idle (pool \"a\"): expected a whole number from 0 to 10000, found null (leave the key out to get the default)")),
+        ("idle: null", at(7, "idle (pool \"a\"): expected a whole number from 0 to 10000, or { \"min\": …, \"max\": … }, found null (leave the key out to get the default)")),
         ("idle: 65", at(7, "idle (pool \"a\"): expected at most 64, which is max_running, found 65")),
         ("max_running: 2, idle: 3", at(23, "idle (pool \"a\"): expected at most 2, which is max_running, found 3")),
         ("max_running: 0, idle: 3", at(14, "max_running (pool \"a\"): expected a whole number from 1 to 100000, found 0")),
@@ -217,4 +217,22 @@ fn what_a_file_says_cannot_drive_a_terminal() {
     assert!(!errors.contains(|character: char| character.is_control() && character != '\n'), "{errors:?}");
     assert_eq!(errors.lines().count(), 2);
     assert!(errors.contains("unknown key \"\\u{1b}[2Jidle\\n\""), "{errors}");
+}
+
+#[test]
+fn bounds_of_idle_children_are_two_numbers_in_order() {
+    let place = Place::new();
+    for (idle, expected) in [
+        (
+            "[]",
+            "f:1:38: pools[0].idle (pool \"a\"): expected a whole number from 0 to 10000, or { \"min\": …, \"max\": … }, found a list",
+        ),
+        ("{min:2}", "f:1:38: pools[0].idle.max (pool \"a\"): missing: expected a whole number"),
+        ("{max:\"x\"}", "f:1:43: pools[0].idle.max (pool \"a\"): expected a whole number from 0 to 10000, found \"x\""),
+        ("{min:5,max:4}", "f:1:38: pools[0].idle (pool \"a\"): expected a min of at most max, which is 4, found 5"),
+        ("{most:4,max:4}", "f:1:39: pools[0].idle.most (pool \"a\"): unknown key \"most\"; expected one of min, max"),
+        ("{min:1,max:65}", "f:1:38: pools[0].idle (pool \"a\"): expected at most 64, which is max_running, found 65"),
+    ] {
+        assert_eq!(place.errors(&format!("{{pools:[{{name:\"a\",runtime:\"php\",idle:{idle}}}]}}")), expected);
+    }
 }

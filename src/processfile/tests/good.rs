@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::{HugePages, Limits, Output, Pool, Runtime, Shutdown, default_pool, load, nearest, parse};
+use super::super::{HugePages, Idle, Limits, Output, Pool, Runtime, Shutdown, default_pool, load, nearest, parse};
 use super::Place;
 
 #[test]
@@ -44,7 +44,7 @@ fn the_file_of_the_manual() {
             user: Some(text("www-data")),
             group: Some(text("www-data")),
             default: true,
-            idle: 4,
+            idle: Idle { min: 4, max: 4 },
             max_running: 65,
             max_queued: 1001,
             timeout: Some(Duration::from_secs(300)),
@@ -83,7 +83,7 @@ fn the_shortest_pool_gets_the_defaults() {
             user: None,
             group: None,
             default: false,
-            idle: 0,
+            idle: Idle::default(),
             max_running: 64,
             max_queued: 1000,
             timeout: None,
@@ -170,4 +170,18 @@ fn the_nearest_name_is_at_most_a_slip_away() {
     assert_eq!(near("something"), None);
     assert_eq!(near(""), None);
     assert_eq!(near(&"preload".repeat(1_000_000)), None);
+}
+
+#[test]
+fn idle_children_are_a_number_or_bounds() {
+    let place = Place::new();
+    for (idle, min, max) in
+        [("3", 3, 3), ("{max: 64}", 0, 64), ("{\"min\": 2, \"max\": 2}", 2, 2), ("{min:1,max:9}", 1, 9)]
+    {
+        let pool =
+            place.parse(&format!("{{pools:[{{name:\"a\",runtime:\"php\",idle:{idle}}}]}}")).unwrap().pools.remove(0);
+        assert_eq!(pool.idle, Idle { min, max }, "{idle}");
+        let again = place.parse(&serde_json::json!({"pools": [pool.to_json()]}).to_string()).unwrap().pools.remove(0);
+        assert_eq!(again, pool);
+    }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::super::apps::{ALIASES, APP_KEYS, FOREIGN, LISTEN_KEYS, READY_KEYS};
 use super::super::check::{FILE_KEYS, POOL_KEYS};
 use super::super::fields::{Keys, camel_case};
-use super::super::parts::LIMITS_KEYS;
+use super::super::parts::{IDLE_KEYS, LIMITS_KEYS};
 use super::super::{HugePages, Output, Runtime, SCHEMA, Shutdown};
 use super::Place;
 
@@ -42,6 +42,7 @@ fn every_key_is_in_both() {
     same_keys("", FILE_KEYS);
     same_keys("/$defs/pool", POOL_KEYS);
     same_keys("/$defs/limits", LIMITS_KEYS);
+    same_keys("/$defs/idle", IDLE_KEYS);
     let schema = schema();
     let app = schema.pointer("/$defs/app/properties").unwrap().as_object().unwrap();
     for key in APP_KEYS {
@@ -132,8 +133,13 @@ fn the_words_and_bounds_of_the_schema_are_the_checkers() {
     assert_eq!(huge, [HugePages::Auto, HugePages::Off]);
     let outputs: Vec<Output> = words("output").iter().map(|word| takes("output", word).unwrap().output).collect();
     assert_eq!(outputs, [Output::Log, Output::Capture, Output::Inherit, Output::None]);
-    for key in ["idle", "max_running", "max_queued"] {
-        let (least, most) = (property(key)["minimum"].as_i64().unwrap(), property(key)["maximum"].as_i64().unwrap());
+    let idle = property("idle")["anyOf"][0].clone();
+    let bounds = schema.pointer("/$defs/idle/properties").unwrap();
+    assert_eq!((&bounds["min"]["maximum"], &bounds["max"]["maximum"]), (&idle["maximum"], &idle["maximum"]));
+    for (key, numbers) in
+        [("idle", idle), ("max_running", property("max_running")), ("max_queued", property("max_queued"))]
+    {
+        let (least, most) = (numbers["minimum"].as_i64().unwrap(), numbers["maximum"].as_i64().unwrap());
         for (number, fits) in [(least, true), (least - 1, false), (most, true), (most + 1, false)] {
             assert_eq!(takes(key, &number.into()).is_some(), fits, "{key} {number}");
         }

@@ -1,7 +1,6 @@
 //! What the messages of the channel carry.
 
-use crate::wire::json::present;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -49,11 +48,13 @@ pub enum Shutdown {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ChildRequest<'a> {
     /// The run's id.
+    #[serde(borrow)]
     pub id: Cow<'a, str>,
     /// What to run.
+    #[serde(borrow)]
     pub entry: Cow<'a, str>,
     /// Its one argument, spliced in as it came. Never beside `args`.
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, borrow, deserialize_with = "borrowed", skip_serializing_if = "Option::is_none")]
     pub params: Option<Cow<'a, RawValue>>,
     /// A script's arguments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,6 +62,11 @@ pub struct ChildRequest<'a> {
     /// Added to the environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env: Option<Cow<'a, BTreeMap<String, String>>>,
+}
+
+/// `null` is a value, too.
+fn borrowed<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<Cow<'a, RawValue>>, D::Error> {
+    <&RawValue>::deserialize(from).map(|value| Some(Cow::Borrowed(value)))
 }
 
 /// The payload of [`super::Reply::Ready`].

@@ -148,7 +148,7 @@ proptest! {
         };
         let json = serde_json::to_vec(&request).unwrap();
         let back: ChildRequest = serde_json::from_slice(&json).unwrap();
-        prop_assert_eq!(serde_json::to_vec(&back).unwrap(), json);
+        prop_assert_eq!(serde_json::to_vec(&back).unwrap(), &*json);
         prop_assert_eq!((back.id, back.entry), (Cow::<str>::from(id), Cow::<str>::from(entry)));
         prop_assert_eq!(back.args.map(Cow::into_owned), args);
     }
