@@ -26,7 +26,7 @@ impl Master {
     /// Asks those to end whose turn it is.
     pub(in super::super) fn end_workers(&mut self) {
         /// Each takes a third of a millisecond, since a whole tree is looked up, and the others are to be heard meanwhile.
-        const A_TURN: usize = 32;
+        const A_TURN: usize = 8;
         for _ in 0..A_TURN {
             let Some((id, slot)) = self.apps.to_end.pop_front() else { return };
             let its_own = |w: &Worker| w.slot == Some(slot) && w.life.state() == WorkerState::Stopping;
