@@ -168,6 +168,21 @@ class Endured(Held):
 
 
 @dataclass
+class Slope(Held):
+    """One figure with none of something, with some, and with more; the section's title tells how many."""
+
+    values: list = field(default_factory=list)
+
+    HEAD = ("none", "some", "more", "most")
+
+    @property
+    def shown(self):
+        # Where there are fewer, the last is the most nevertheless.
+        *some, last = self.values
+        return (*some, *[None] * (len(self.HEAD) - len(self.values)), last)
+
+
+@dataclass
 class Section:
     title: str
     rows: list

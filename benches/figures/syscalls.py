@@ -61,20 +61,26 @@ def parse_counts(text):
     return counts
 
 
-def per_run(floors, daemon, few, many):
-    """{call: times a run}, most frequent first, and the calls of three runs in their order as text."""
+def counted(floors, daemon, few, many, running=0):
+    """{call: times a run}, most frequent first; so many others are alive."""
     found = []
     for count in (few, many):
-        daemon.settle()
+        daemon.settle(running=running)
         with Strace(daemon.master, "-c") as strace:
             floors.paced(daemon.port, count, "--entry", daemon.entry)
         found.append(parse_counts(strace.text))
+    calls = {name: (n - found[0].get(name, 0)) / (many - few) for name, n in found[1].items()}
+    calls = {name: n for name, n in calls.items() if n >= 0.005}
+    return dict(sorted(calls.items(), key=lambda item: -item[1]))
+
+
+def per_run(floors, daemon, few, many):
+    """The same, and the calls of three runs in their order as text."""
+    calls = counted(floors, daemon, few, many)
     daemon.settle()
     with Strace(daemon.master, "-r", "-yy", "-s", "120") as strace:
         floors.paced(daemon.port, 3, "--entry", daemon.entry)
-    calls = {name: (n - found[0].get(name, 0)) / (many - few) for name, n in found[1].items()}
-    calls = {name: n for name, n in calls.items() if n >= 0.005}
-    return dict(sorted(calls.items(), key=lambda item: -item[1])), strace.text
+    return calls, strace.text
 
 
 def measure(floors, daemons, folder, few, many):

@@ -1,5 +1,6 @@
 //! `preforkd jlist`: workers in the shape and the words that pm2 has, for scripts written for it.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use clap::Args;
@@ -43,10 +44,15 @@ fn document(context: &Context) -> Result<Value, Error> {
 }
 
 fn translate(described: &Described, usage: &dyn Fn(&WorkerInfo) -> Option<Usage>) -> Value {
+    let apps: HashMap<&str, &Value> =
+        described.apps.iter().filter_map(|app| Some((app["name"].as_str()?, app))).collect();
+    let mut instances: HashMap<&str, usize> = HashMap::new();
+    for worker in &described.workers {
+        *instances.entry(&worker.name).or_default() += 1;
+    }
     let of = |worker: &WorkerInfo| {
-        let app = described.apps.iter().find(|app| app["name"] == *worker.name);
-        let instances = described.workers.iter().filter(|other| other.name == worker.name).count();
-        process(worker, app.unwrap_or(&Value::Null), instances, usage(worker))
+        let app = apps.get(&*worker.name).copied().unwrap_or(&Value::Null);
+        process(worker, app, instances.get(&*worker.name).copied().unwrap_or(0), usage(worker))
     };
     described.workers.iter().map(of).collect()
 }

@@ -19,6 +19,9 @@ use crate::wire::rpc::{self, RpcError};
 /// How long a client may take to read what waits for it.
 pub const ANSWER_TIME: Duration = Duration::from_secs(30);
 
+/// An answer of this size, in bytes, has taken as much of the heap again: that is given back after a while.
+const MUCH: usize = 1 << 20;
+
 impl Master {
     /// Answers with a result.
     pub(super) fn answer<T: Serialize + ?Sized>(&mut self, asker: Asker, result: &T) {
@@ -64,6 +67,7 @@ impl Master {
     pub(super) fn flush(&mut self, token: Token) {
         let Some(c) = self.sources.connection(token) else { return };
         c.dirty = false;
+        let much = c.unwritten() > MUCH;
         let done = match c.write() {
             Ok(done) => done,
             Err(e) => {
@@ -75,6 +79,10 @@ impl Master {
             self.again_clients.push(token);
         }
         let subscribed = c.subscribed;
+        if much {
+            self.calm_soon();
+        }
+        let Some(c) = self.sources.connection(token) else { return };
         if done {
             let timer = c.answer_timer.take();
             self.timers.cancel(timer);

@@ -30,6 +30,8 @@ const STRANGER_LINE: usize = 4096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A connection that has only just come has its line at hand most of the time; more than this is for the next turn.
 const ACCEPTS_A_TURN: usize = 256;
+/// What one read of a client takes at most, in bytes.
+pub const ROOM: usize = 16 << 10;
 /// What one client may have read of it in one turn, in reads: the others wait meanwhile.
 const READS_A_TURN: usize = 16;
 
@@ -153,7 +155,7 @@ impl Master {
             if n == READS_A_TURN {
                 return self.again_clients.push(token);
             }
-            match c.read() {
+            match c.read(&mut self.room) {
                 Ok(None) => return,
                 Ok(Some(more)) => {
                     self.take_lines(token);

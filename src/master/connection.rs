@@ -120,14 +120,12 @@ impl Connection {
         }
     }
 
-    /// Reads once. `Ok(None)`: nothing is there; `Ok(Some(true))`: there may be more.
+    /// Reads once, through `room`. `Ok(None)`: nothing is there; `Ok(Some(true))`: there may be more.
     /// A read that did not fill its buffer has emptied the socket (epoll(7), question 9).
-    pub fn read(&mut self) -> io::Result<Option<bool>> {
-        let space = self.lines.spare();
-        let room = space.len();
+    pub fn read(&mut self, room: &mut [u8]) -> io::Result<Option<bool>> {
         let got = match &mut self.stream {
-            Stream::Tcp(s) => s.read(space),
-            Stream::Unix(s) => s.read(space),
+            Stream::Tcp(s) => s.read(room),
+            Stream::Unix(s) => s.read(room),
         };
         match got {
             Ok(0) => {
@@ -135,8 +133,8 @@ impl Connection {
                 Ok(Some(false))
             }
             Ok(n) => {
-                self.lines.filled(n);
-                Ok(Some(n == room))
+                self.lines.push(&room[..n]);
+                Ok(Some(n == room.len()))
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(Some(true)),

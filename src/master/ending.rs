@@ -40,7 +40,8 @@ impl Master {
         if let Some(index) = pool {
             let p = &mut self.pools[index];
             if worker.is_none() {
-                if !p.admission.withdraw(slot) {
+                // Whoever starts has left the queue, which may be long.
+                if was_starting || !p.admission.withdraw(slot) {
                     p.admission.end();
                 }
                 p.totals.1 += 1;

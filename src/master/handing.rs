@@ -193,7 +193,7 @@ fn hand_pool<'a>(pool: &'a pool::Pool, luggage: &mut Luggage<'a>) -> handover::P
         down: pool.down,
         failures: pool.reload_backoff.failures(),
         totals: pool.totals,
-        untold: pool.untold,
+        untold: pool.untold > 0,
         counters: pool.counters(),
         idle: pool
             .idle

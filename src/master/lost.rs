@@ -192,7 +192,7 @@ impl Master {
         let pool = &mut self.pools[index];
         pool.starting -= 1;
         pool.admission.wait_again(slot);
-        pool.untold = true;
+        pool.untold = usize::MAX;
         self.generation_lost_one(index, number);
         self.busy(index);
     }

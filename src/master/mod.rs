@@ -108,6 +108,8 @@ struct Master {
     gate: gate::Gate,
     batch: Option<Batch>,
     scratch: Vec<u8>,
+    /// What clients send is read into, for all of them: whoever says nothing has none.
+    room: Box<[u8]>,
     /// The processes of running runs.
     pids: HashMap<u32, u32>,
     /// Exits of nobody that is known, kept while some start has not been answered.

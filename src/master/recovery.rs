@@ -204,7 +204,7 @@ impl Master {
             generation: row.generation,
             timeout: row.timeout,
             kill_timeout: row.kill_timeout,
-            ..Live::new(&row.id, pool)
+            ..Live::new(&*row.id, pool)
         };
         let queued =
             (row.state == State::Queued).then(|| left.requests.remove(&row.id).or(self.handed.request(row.slot)));

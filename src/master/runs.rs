@@ -7,7 +7,7 @@ mod former;
 mod live;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 
 pub use former::Former;
@@ -101,7 +101,7 @@ impl Runs {
 
     /// Puts a run into its slot. Its `seq` is given here.
     pub fn insert(&mut self, slot: u32, mut live: Live) {
-        live.seq = self.take_seq(slot, &live.id);
+        live.seq = self.take_seq(slot, Rc::clone(&live.id));
         self.put(slot, Entry::Live(Box::new(live)));
     }
 
@@ -112,12 +112,12 @@ impl Runs {
         self.put(slot, Entry::Live(Box::new(live)));
     }
 
-    fn take_seq(&mut self, slot: u32, id: &str) -> u64 {
+    fn take_seq(&mut self, slot: u32, id: Rc<str>) -> u64 {
         let seq = self.reserved.remove(&slot).unwrap_or_else(|| {
             self.next_seq += 1;
             self.next_seq
         });
-        self.ids.insert(id.into(), slot);
+        self.ids.insert(id, slot);
         self.order.insert(seq, slot);
         seq
     }
@@ -135,12 +135,11 @@ impl Runs {
     pub fn end(&mut self, slot: u32, now: u64) -> Option<Box<Live>> {
         let mut live = self.take_live(slot)?;
         let extra = live.extra.take().filter(|extra| !extra.is_empty());
-        self.keep(slot, live.seq, &live.id, live.pool, extra, now);
+        self.keep(slot, live.seq, Rc::clone(&live.id), live.pool, extra, now);
         Some(live)
     }
 
-    fn keep(&mut self, slot: u32, seq: u64, id: &str, pool: Option<usize>, extra: Option<Box<Extra>>, now: u64) {
-        let id = self.ids.get_key_value(id).map_or_else(|| id.into(), |(id, _)| Rc::clone(id));
+    fn keep(&mut self, slot: u32, seq: u64, id: Rc<str>, pool: Option<usize>, extra: Option<Box<Extra>>, now: u64) {
         self.kept_bytes += extra.as_ref().map_or(0, |e| e.bytes());
         self.put(slot, Entry::Ended(Box::new(Ended { id, seq, extra })));
         let last = self.ended.len() - 1;
@@ -262,9 +261,17 @@ impl Runs {
         })
     }
 
-    /// The slots of living runs, workers' processes left out.
-    pub fn alive_slots(&self) -> HashSet<u32> {
-        self.alive().filter(|(_, live)| live.worker.is_none()).map(|(slot, _)| slot).collect()
+    /// Whether a run lives in that slot.
+    pub fn is_alive(&self, slot: u32) -> bool {
+        matches!(self.entries.get(slot as usize), Some(Entry::Live(_)))
+    }
+
+    /// The slots of the youngest living runs, workers' processes left out; the youngest first.
+    pub fn latest_alive(&self, most: usize) -> Vec<u32> {
+        let mut alive: Vec<(u64, u32)> =
+            self.alive().filter(|(_, live)| live.worker.is_none()).map(|(slot, live)| (live.seq, slot)).collect();
+        alive.sort_unstable_by(|a, b| b.cmp(a));
+        alive.into_iter().map(|(_, slot)| slot).take(most).collect()
     }
 
     fn seq(&self, slot: u32) -> Option<u64> {

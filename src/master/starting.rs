@@ -86,13 +86,8 @@ impl Master {
         self.table.claim(slot, &claim);
         let wait = request.wait;
         let waiter = Waiter { asker, number: 0, for_end: wait, duplicate: false, asked_to_run: true, timer: None };
-        let live = Live {
-            waiters: vec![waiter],
-            timeout,
-            kill_timeout,
-            request: Some(request),
-            ..Live::new(&id, Some(index))
-        };
+        let live =
+            Live { waiters: vec![waiter], timeout, kill_timeout, request: Some(request), ..Live::new(id, Some(index)) };
         self.runs.insert(slot, live);
         self.pools[index].totals.0 += 1;
         match verdict {
@@ -102,7 +97,8 @@ impl Master {
             }
             _ => {
                 self.pools[index].admission.wait(slot);
-                self.pools[index].untold = true;
+                let untold = &mut self.pools[index].untold;
+                *untold = untold.saturating_add(1);
                 self.tell_queued(index);
             }
         }
@@ -112,13 +108,14 @@ impl Master {
     /// places are taken.
     fn tell_queued(&mut self, index: usize) {
         let pool = &mut self.pools[index];
-        if pool.admission.running() < pool.admission.max_running() || !std::mem::take(&mut pool.untold) {
+        if pool.untold == 0 || pool.admission.running() < pool.admission.max_running() {
             return;
         }
-        let waiting: Vec<u32> = pool.admission.waiting().collect();
-        for slot in waiting {
-            let queued_at_ns = self.table.record(slot).map_or(0, |r| r.queued_at);
+        // The queue may be long, and one more comes with each request.
+        let untold: Vec<u32> = pool.admission.waiting().rev().take(std::mem::take(&mut pool.untold)).collect();
+        for slot in untold.into_iter().rev() {
             let Some(live) = self.runs.live(slot).filter(|live| !live.told) else { continue };
+            let queued_at_ns = self.table.record(slot).map_or(0, |r| r.queued_at);
             if let Some(request) = &live.request
                 && let Ok(request) = super::recovery::request_json(request)
             {
@@ -187,7 +184,7 @@ impl Master {
                 return false;
             }
             self.pools[index].admission.wait_again(slot);
-            self.pools[index].untold = true;
+            self.pools[index].untold = usize::MAX;
             false
         } else {
             let name = &self.pools[index].definition.name;

@@ -196,6 +196,7 @@ impl Master {
             gate,
             batch: Some(batch),
             scratch: Vec::new(),
+            room: vec![0; super::clients::ROOM].into(),
             pids: std::collections::HashMap::new(),
             unclaimed: std::collections::HashMap::new(),
             late: Vec::new(),

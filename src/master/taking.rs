@@ -219,7 +219,7 @@ impl Master {
             pool.idle = idle.into();
             pool.resume_demand(monotonic_ns());
             (pool.current, pool.last_number) = (from.current, from.last_number);
-            (pool.error, pool.down, pool.untold) = (from.error, from.down, from.untold);
+            (pool.error, pool.down, pool.untold) = (from.error, from.down, if from.untold { usize::MAX } else { 0 });
             pool.totals = from.totals;
             pool.resume_counters(from.counters);
             pool.reload_backoff.resume(from.failures);

@@ -142,6 +142,8 @@ impl Master {
             && self.again_nodes.is_empty()
             && self.apps.early_ready.is_empty()
             && !self.apps.notify_due
+            && !self.apps.stops_due
+            && self.apps.to_end.is_empty()
             && !self.logs.has_more())
     }
 
@@ -156,6 +158,8 @@ impl Master {
             self.refill(index);
         }
         self.watch_files();
+        self.go_on_stopping_if_due();
+        self.end_workers();
         self.start_workers();
         self.flush_list();
         // Starting those that waited may have gone wrong, which is an answer, too.

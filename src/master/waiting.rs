@@ -14,9 +14,8 @@ impl Master {
         if live.waiters.iter().all(|w| w.for_end) {
             return;
         }
-        let (stay, go): (Vec<Waiter>, Vec<Waiter>) =
-            std::mem::take(&mut live.waiters).into_iter().partition(|w| w.for_end);
-        live.waiters = stay;
+        let mut go = std::mem::take(&mut live.waiters);
+        live.waiters.extend(go.extract_if(.., |w| w.for_end));
         for waiter in go {
             self.tell(slot, waiter);
         }

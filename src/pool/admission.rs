@@ -82,7 +82,7 @@ impl Admission {
     }
 
     /// Those that wait, the first first.
-    pub fn waiting(&self) -> impl Iterator<Item = u32> + '_ {
+    pub fn waiting(&self) -> impl DoubleEndedIterator<Item = u32> + '_ {
         self.queue.iter().copied()
     }
 

@@ -60,8 +60,8 @@ pub struct Pool {
     pub last_number: u32,
     /// Runs that have been asked for and have not answered.
     pub starting: u32,
-    /// Somebody waits who has not been told so.
-    pub untold: bool,
+    /// Nobody waits who has not been told so but among so many that came last.
+    pub untold: usize,
     /// Children that wait for a request, the longest waiting first; those that the keeper has, too, before all others.
     pub idle: VecDeque<IdleChild>,
     /// How many of them are to wait.
@@ -145,7 +145,7 @@ impl Pool {
             current: None,
             last_number: 0,
             starting: 0,
-            untold: false,
+            untold: 0,
             idle: VecDeque::new(),
             demand: Demand::new(monotonic_ns()),
             refill_timer: None,

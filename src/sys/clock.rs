@@ -1,6 +1,10 @@
 //! Two clocks: monotonic for every decision, wall time for what is shown.
 
-use nix::time::{ClockId, clock_gettime};
+use std::io;
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
 
 /// Nanoseconds of `CLOCK_MONOTONIC`: unaffected by changes of the wall clock,
 /// the same origin for every process of one boot (`clock_gettime(2)`).
@@ -11,6 +15,12 @@ pub fn monotonic_ns() -> u64 {
 /// Nanoseconds since 1970-01-01 UTC. Only ever shown, never compared with a deadline.
 pub fn wall_ns() -> u64 {
     read(ClockId::CLOCK_REALTIME)
+}
+
+/// What process `pid` has had of processors, in user and kernel mode, all threads, without its children (`clock_getcpuclockid(3)`).
+pub fn used_by(pid: u32) -> io::Result<Duration> {
+    let pid = i32::try_from(pid).map_err(|_| io::ErrorKind::NotFound)?;
+    Ok(clock_gettime(clock_getcpuclockid(Pid::from_raw(pid))?)?.into())
 }
 
 fn read(clock: ClockId) -> u64 {

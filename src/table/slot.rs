@@ -324,8 +324,11 @@ pub(super) fn read(slot: u32, load: impl Fn(usize) -> u64) -> Option<Record> {
 
 fn build(slot: u32, w: &[u64; SLOT_WORDS]) -> Option<Record> {
     let text = |at: usize, len: u64, words: usize| {
-        let bytes: Vec<u8> = w[at..at + words].iter().flat_map(|v| v.to_le_bytes()).collect();
-        String::from_utf8_lossy(&bytes[..(len as usize & 0xff).min(bytes.len())]).into_owned()
+        let mut bytes = [0; 8 * ENTRY_WORDS];
+        for (chunk, word) in bytes.chunks_exact_mut(8).zip(&w[at..at + words]) {
+            chunk.copy_from_slice(&word.to_le_bytes());
+        }
+        String::from_utf8_lossy(&bytes[..(len as usize & 0xff).min(8 * words)]).into_owned()
     };
     let status = w[END] as u32 as i32;
     let how = match w[STATE] >> 8 & 0xff {

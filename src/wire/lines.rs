@@ -1,12 +1,9 @@
 //! Newline framing without I/O.
 //!
-//! One buffer holds what came and was not taken yet: `start..end` of `buffer`, of which
+//! One buffer holds what came and was not taken yet: `buffer` from `start` on, of which
 //! `start..searched` is known to hold no newline. Everything before `start` is room to win back.
 
 use std::fmt;
-
-/// The least room that [`LineBuffer::spare`] offers, in bytes.
-pub const SPARE: usize = 16 * 1024;
 
 /// A line is longer than the limit. Where the next one begins cannot be known
 /// without reading it all, so the connection ends.
@@ -33,7 +30,6 @@ pub struct LineBuffer {
     buffer: Vec<u8>,
     start: usize,
     searched: usize,
-    end: usize,
     max_line: usize,
     too_long: bool,
 }
@@ -41,7 +37,7 @@ pub struct LineBuffer {
 impl LineBuffer {
     /// A buffer for lines of at most `max_line` bytes, counted without `\n` or `\r\n`.
     pub fn new(max_line: usize) -> Self {
-        LineBuffer { buffer: Vec::new(), start: 0, searched: 0, end: 0, max_line, too_long: false }
+        LineBuffer { buffer: Vec::new(), start: 0, searched: 0, max_line, too_long: false }
     }
 
     /// Changes the limit for lines that have not been taken yet.
@@ -49,35 +45,19 @@ impl LineBuffer {
         self.max_line = max_line;
     }
 
-    /// Room to read into, at least [`SPARE`] bytes; then say [`filled`](Self::filled).
-    pub fn spare(&mut self) -> &mut [u8] {
-        if self.buffer.len() - self.end < SPARE {
-            self.make_room();
+    /// Adds what has come. Moving costs what is held. After it there is room for as much again, so the next move comes no sooner
+    /// than that many bytes later: O(1) a byte.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if self.too_long {
+            return;
         }
-        &mut self.buffer[self.end..]
-    }
-
-    /// Moving costs what is held. After it there is room for that much and [`SPARE`] more, so
-    /// the next move comes no sooner than that many bytes later: O(1) a byte.
-    fn make_room(&mut self) {
-        let held = self.end - self.start;
-        if self.start > 0 {
-            self.buffer.copy_within(self.start..self.end, 0);
+        if self.start > 0 && self.buffer.capacity() - self.buffer.len() < bytes.len() {
+            self.buffer.drain(..self.start);
             self.searched -= self.start;
             self.start = 0;
-            self.end = held;
+            self.buffer.reserve(self.buffer.len().max(bytes.len()));
         }
-        if self.buffer.len() < 2 * held + SPARE {
-            self.buffer.resize(2 * held + SPARE, 0);
-        }
-    }
-
-    /// The first `n` bytes of [`spare`](Self::spare) hold data now. More than there was room for
-    /// counts as all of it.
-    pub fn filled(&mut self, n: usize) {
-        if !self.too_long {
-            self.end = (self.end + n).min(self.buffer.len());
-        }
+        self.buffer.extend_from_slice(bytes);
     }
 
     /// The next line, without `\n` and without one `\r` before it; empty lines too.
@@ -86,10 +66,10 @@ impl LineBuffer {
         if self.too_long {
             return Some(Err(LineTooLong { max_line: self.max_line }));
         }
-        let unseen = &self.buffer[self.searched..self.end];
+        let unseen = &self.buffer[self.searched..];
         let (stop, whole) = match memchr::memchr(b'\n', unseen) {
             Some(at) => (self.searched + at, true),
-            None => (self.end, false),
+            None => (self.buffer.len(), false),
         };
         let line = &self.buffer[self.start..stop];
         let length = line.len() - usize::from(line.last() == Some(&b'\r'));
@@ -100,7 +80,7 @@ impl LineBuffer {
         }
         if !whole {
             self.searched = stop;
-            if self.start == self.end {
+            if self.start == self.buffer.len() {
                 self.give_back();
             }
             return None;
@@ -114,25 +94,24 @@ impl LineBuffer {
     /// Bytes held that no line has been made of; after [`next_line`](Self::next_line) said `None`
     /// these are an unfinished line.
     pub fn partial(&self) -> usize {
-        self.end - self.start
+        self.buffer.len() - self.start
     }
 
     /// Everything that no line has been made of yet.
     pub fn held(&self) -> &[u8] {
-        &self.buffer[self.start..self.end]
+        &self.buffer[self.start..]
     }
 
     /// Puts back what was held elsewhere, before anything else is read.
     pub fn refill(&mut self, held: &[u8]) {
         self.buffer = held.to_vec();
-        (self.start, self.searched, self.end) = (0, 0, held.len());
+        (self.start, self.searched) = (0, 0);
     }
 
     fn give_back(&mut self) {
         self.buffer = Vec::new();
         self.start = 0;
         self.searched = 0;
-        self.end = 0;
     }
 }
 

@@ -211,8 +211,7 @@ fn check_lines(rng: &mut StdRng, bytes: &[u8]) {
     let mut rest = bytes;
     while !rest.is_empty() {
         let n = rng.random_range(1..=rest.len().min(4096));
-        buffer.spare()[..n].copy_from_slice(&rest[..n]);
-        buffer.filled(n);
+        buffer.push(&rest[..n]);
         rest = &rest[n..];
         while let Some(line) = buffer.next_line() {
             joined.push(line.expect("no line of this walk is too long").to_vec());

@@ -5,6 +5,7 @@ mod cli;
 mod cli_logs;
 mod cli_refusals;
 mod cli_workers;
+mod cost;
 mod duplicates;
 mod exact;
 mod faults;

@@ -8,7 +8,7 @@ use crate::sys::usage::Usage;
 use crate::wire::apps::WorkerInfo;
 use crate::wire::status::Timestamp;
 
-/// Samples that are nearer to each other tell nothing: the kernel counts in hundredths of a second.
+/// Samples that are nearer to each other tell nothing.
 const TOO_NEAR: Duration = Duration::from_millis(500);
 
 /// A worker and what its process uses.

@@ -88,14 +88,21 @@ impl Master {
     /// They are wanted again before it was their turn to be told.
     pub(super) fn not_to_be_stopped(&mut self, ids: &[u32]) {
         if !self.apps.stops.is_empty() {
+            let ids: HashSet<u32> = ids.iter().copied().collect();
             self.apps.stops.retain(|id| !ids.contains(id));
         }
     }
 
+    /// The same at the end of a turn, if somebody has changed in it.
+    pub(in super::super) fn go_on_stopping_if_due(&mut self) {
+        if std::mem::take(&mut self.apps.stops_due) {
+            self.go_on_stopping();
+        }
+    }
+
     /// Those whose dependants are down are told to stop.
-    pub(super) fn go_on_stopping(&mut self) {
-        // A worker that is told changes at once, and comes by here again.
-        if self.apps.stops.is_empty() || std::mem::replace(&mut self.apps.stops_busy, true) {
+    fn go_on_stopping(&mut self) {
+        if self.apps.stops.is_empty() {
             return;
         }
         loop {
@@ -109,7 +116,6 @@ impl Master {
             }
             go.into_iter().for_each(|id| self.tell_worker(id, Event::Stop));
         }
-        self.apps.stops_busy = false;
     }
 
     /// Apps on which a worker depends that is being stopped, or is to be, and still has its process.

@@ -34,7 +34,7 @@ impl Master {
             Err(e) => return self.refuse(asker, &RpcError::invalid_params(e)),
         };
         if define.apply {
-            let answer = super::value(&Applied { changes, dry_run: false });
+            let answer = super::json(&Applied { changes, dry_run: false });
             return self.answer_once_saved(asker, answer);
         }
         let ids = names.iter().flat_map(|name| self.apps.ids_of(name)).collect();
@@ -62,7 +62,7 @@ impl Master {
         };
         for app in apps {
             let name = app.name.clone();
-            // Most of a large file is as it was, and a look for its workers is one at all workers.
+            // Most of a large file is as it was.
             if update_env || !same.contains(&*name) || going.contains(&*name) {
                 self.define_app(app, env, update_env, others == Others::Stay);
             }
@@ -124,7 +124,7 @@ impl Master {
         let (former, going) = self.partition_doomed(self.apps.ids_of(&name));
         let Some(old) = self.apps.entries.get_mut(&name) else {
             info!(self.log, "an app has been added"; "app" => &name, "instances" => wanted);
-            let entry = Entry { app: Rc::new(app), env: Rc::clone(env), declared: false, sockets: Vec::new() };
+            let entry = Entry::new(Rc::new(app), Rc::clone(env), false);
             self.apps.entries.insert(name.clone(), Box::new(entry));
             for id in self.set_instances(&name, wanted) {
                 if autostart {
@@ -186,12 +186,13 @@ impl Master {
             }
         }
         self.not_to_be_stopped(&new);
+        let app: Rc<str> = name.into();
         for number in free_numbers(taken, missing - new.len()) {
             let id = self.apps.next_id;
             self.apps.next_id += 1;
-            let mut worker = Worker::new(name.into(), number, Life::new());
+            let mut worker = Worker::new(Rc::clone(&app), number, Life::new());
             worker.added_at = wall_ns();
-            self.apps.workers.insert(id, Box::new(worker));
+            self.apps.add(id, worker);
             new.push(id);
         }
         new
@@ -212,21 +213,22 @@ impl Master {
 
     /// It has stopped, and is forgotten; its app with the last one.
     pub(super) fn remove_worker(&mut self, id: u32) {
-        let info = self.worker_info(id).map(|info| super::value(&info));
+        let info = self.worker_info(id).filter(|_| !self.apps.pending.is_empty()).map(|info| super::json(&info));
         for pending in self.apps.pending.iter_mut().filter(|p| p.ids.contains(&id)) {
             pending.gone.extend(info.clone());
         }
-        let Some(worker) = self.apps.workers.remove(&id) else { return };
+        let Some((worker, last)) = self.apps.remove(id) else { return };
         self.timers.cancel(worker.timer);
         self.close_worker_streams(&worker);
         self.forget_worker(id);
-        if self.apps.workers.values().all(|w| w.app != worker.app) {
+        if last {
             info!(self.log, "an app has been removed"; "app" => &*worker.app);
             if let Some(entry) = self.apps.entries.remove(&*worker.app) {
                 self.drop_sockets(&entry.app, entry.sockets);
             }
             self.apps.watching.stale = true;
         }
+        self.release_held_by(&worker.app);
         self.save_list();
     }
 
@@ -243,7 +245,7 @@ impl Master {
             let text = format!("app \"{name}\" has one instance for each of its `params_each`: change those");
             return self.refuse(asker, &RpcError::invalid_params(text));
         }
-        let now = self.apps.workers.values().filter(|w| &*w.app == name && !w.doomed).count() as u32;
+        let now = self.partition_doomed(self.apps.ids_of(name)).0.len() as u32;
         let wanted = match crate::workers::scale(to, now) {
             Ok(wanted) => wanted,
             Err(why) => return self.refuse(asker, &RpcError::invalid_params(why)),
@@ -253,6 +255,7 @@ impl Master {
         if let Some(entry) = self.apps.entries.get_mut(name) {
             entry.app = Rc::new(app);
         }
+        self.calm_soon();
         let new = self.set_instances(name, wanted);
         new.iter().for_each(|id| self.tell_worker(*id, Event::Start));
         self.save_list();

@@ -6,22 +6,38 @@ use std::time::Duration;
 use slog::info;
 
 use super::super::Master;
+use super::Worker;
 use crate::sys::fault;
 use crate::sys::reap::How;
 use crate::table::ExitEntry;
-use crate::wire::apps::LastExit;
+use crate::wire::apps::{LastExit, WorkerState};
 use crate::wire::signal::signal_name;
 use crate::wire::status::Timestamp;
 use crate::workers::Event;
 
 impl Master {
-    /// Asks its process to end; KILL follows when its time is over.
+    /// Its process is to be asked to end, at the end of this turn if there are not too many.
     pub(super) fn stop_worker(&mut self, id: u32) {
-        let Some(slot) = self.apps.workers.get(&id).and_then(|w| w.slot) else { return };
-        self.end_process(id, slot);
+        if let Some(slot) = self.apps.workers.get(&id).and_then(|w| w.slot) {
+            self.apps.to_end.push_back((id, slot));
+        }
     }
 
-    /// The same for one process of that worker.
+    /// Asks those to end whose turn it is.
+    pub(in super::super) fn end_workers(&mut self) {
+        /// Each takes a third of a millisecond, since a whole tree is looked up, and the others are to be heard meanwhile.
+        const A_TURN: usize = 8;
+        for _ in 0..A_TURN {
+            let Some((id, slot)) = self.apps.to_end.pop_front() else { return };
+            let its_own = |w: &Worker| w.slot == Some(slot) && w.life.state() == WorkerState::Stopping;
+            // It may have ended by itself meanwhile, and another one be there.
+            if self.apps.workers.get(&id).is_some_and(|w| its_own(w)) {
+                self.end_process(id, slot);
+            }
+        }
+    }
+
+    /// Asks a process of that worker to end; KILL follows when its time is over.
     pub(super) fn end_process(&mut self, id: u32, slot: u32) {
         let Some(app) = self.apps.entry_of(id).map(|entry| Rc::clone(&entry.app)) else { return };
         if app.shutdown_with_message && self.send_shutdown_message(slot) {

@@ -27,11 +27,12 @@ mod spawning;
 mod telling;
 mod watching;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use serde_json::value::{RawValue, to_raw_value};
 use slog::{info, warn};
 
 pub(super) use list::List;
@@ -58,7 +59,7 @@ pub(super) type Environment = Rc<BTreeMap<String, String>>;
 pub(super) struct Apps {
     /// By name.
     pub entries: BTreeMap<String, Box<Entry>>,
-    /// By id.
+    /// By id. Each is among its app's, too: see [`Apps::add`].
     pub workers: BTreeMap<u32, Box<Worker>>,
     /// The next worker's id.
     pub next_id: u32,
@@ -74,8 +75,10 @@ pub(super) struct Apps {
     pub list: List,
     /// Workers that are to be stopped after those that depend on them.
     pub stops: Vec<u32>,
-    /// They are being told.
-    stops_busy: bool,
+    /// Somebody has changed since they were looked at.
+    pub stops_due: bool,
+    /// Those whose processes are to be asked to end: (worker, slot).
+    pub to_end: VecDeque<(u32, u32)>,
     /// Slots of a former master's successors that had not taken over: they are ended after the recovery.
     pub surplus: Vec<u32>,
     /// Ends that a former master had seen, until the workers can be told: (worker, how, slot).
@@ -111,6 +114,8 @@ pub(super) struct Entry {
     pub declared: bool,
     /// Sockets that are kept for it.
     pub sockets: Vec<sockets::Socket>,
+    /// Its workers, by id.
+    ids: Vec<u32>,
 }
 
 /// An instance.
@@ -171,9 +176,9 @@ pub(super) struct Pending {
     /// The list must be on the disk as it was then.
     pub version: u64,
     /// Of those that are gone by then.
-    pub gone: Vec<serde_json::Value>,
+    pub gone: Vec<Box<RawValue>>,
     /// What it is told instead.
-    pub answer: Option<serde_json::Value>,
+    pub answer: Option<Box<RawValue>>,
 }
 
 impl Apps {
@@ -188,7 +193,8 @@ impl Apps {
             watching: watching::Watching::default(),
             held: Vec::new(),
             stops: Vec::new(),
-            stops_busy: false,
+            stops_due: false,
+            to_end: VecDeque::new(),
             surplus: Vec::new(),
             ended: Vec::new(),
             ends: Vec::new(),
@@ -211,10 +217,36 @@ impl Apps {
 
     /// Ids of an app's workers, in the order of their instances.
     pub fn ids_of(&self, name: &str) -> Vec<u32> {
-        let mut ids: Vec<(u32, u32)> =
-            self.workers.iter().filter(|(_, w)| &*w.app == name).map(|(id, w)| (w.instance, *id)).collect();
-        ids.sort_unstable();
-        ids.into_iter().map(|(_, id)| id).collect()
+        let mut ids = self.entries.get(name).map_or_else(Vec::new, |entry| entry.ids.clone());
+        ids.sort_by_cached_key(|id| (self.workers.get(id).map(|worker| worker.instance), *id));
+        ids
+    }
+
+    /// A worker of an app that is there.
+    fn add(&mut self, id: u32, worker: Worker) {
+        if let Some(entry) = self.entries.get_mut(&*worker.app) {
+            let at = entry.ids.partition_point(|other| *other < id);
+            entry.ids.insert(at, id);
+        }
+        self.workers.insert(id, Box::new(worker));
+    }
+
+    /// Forgets a worker; whether it was its app's last.
+    fn remove(&mut self, id: u32) -> Option<(Box<Worker>, bool)> {
+        let worker = self.workers.remove(&id)?;
+        let entry = self.entries.get_mut(&*worker.app);
+        let last = entry.is_none_or(|entry| {
+            entry.ids.retain(|other| *other != id);
+            entry.ids.is_empty()
+        });
+        Some((worker, last))
+    }
+}
+
+impl Entry {
+    /// An app without workers.
+    fn new(app: Rc<App>, env: Environment, declared: bool) -> Entry {
+        Entry { app, env, declared, sockets: Vec::new(), ids: Vec::new() }
     }
 }
 
@@ -296,9 +328,10 @@ impl Master {
                     slog::debug!(self.log, "a worker"; "app" => &*worker.app, "instance" => worker.instance, "state" => %state)
                 }
             }
+            let app = Rc::clone(&worker.app);
             self.worker_event(id, None);
             if matches!(state, WorkerState::Running | WorkerState::Ready) {
-                self.release_held();
+                self.release_held_by(&app);
             }
         }
         let Some(worker) = self.apps.workers.get(&id) else { return };
@@ -307,15 +340,18 @@ impl Master {
         }
         self.note_worker(id);
         self.settle(Some(id));
-        self.go_on_stopping();
+        // Many may end at once, and a look at who depends on whom is one at all workers.
+        self.apps.stops_due = !self.apps.stops.is_empty();
         self.go_on_reloading();
     }
 
     /// Whether nothing is in between that the next master could not tell from the list, the table and its processes: no
-    /// worker is being replaced, deleted or forked, the process file is not being read, and the list is on the disk.
+    /// worker is being replaced, deleted or forked, none waits to be told to end, the process file is not being read, and the list is on the disk.
     pub(super) fn apps_are_calm(&self) -> bool {
         let list = &self.apps.list;
         self.apps.rollouts.is_empty()
+            && self.apps.stops.is_empty()
+            && self.apps.to_end.is_empty()
             && self.apps.rereading.is_none()
             && !list.dirty
             && list.saved() >= list.version()
@@ -342,6 +378,13 @@ impl Master {
         self.apps.starts_timer = next.map(|at| self.timers.at(at, Timer::Workers));
     }
 
+    /// One more of that app is up, or one fewer is to be: if it is up as a whole now, nobody need wait for it any longer.
+    fn release_held_by(&mut self, app: &str) {
+        if !self.apps.held.is_empty() && self.is_up(app) {
+            self.release_held();
+        }
+    }
+
     /// Those that waited are looked at again, and those that still have to say for what.
     pub(super) fn release_held(&mut self) {
         for id in std::mem::take(&mut self.apps.held) {
@@ -356,7 +399,7 @@ impl Master {
     fn is_up(&self, name: &str) -> bool {
         let Some(entry) = self.apps.entries.get(name) else { return false };
         let wanted = if entry.app.ready == Ready::Started { WorkerState::Running } else { WorkerState::Ready };
-        let mut workers = self.apps.workers.values().filter(|w| &*w.app == name && !w.doomed).peekable();
+        let mut workers = entry.ids.iter().filter_map(|id| self.apps.workers.get(id)).filter(|w| !w.doomed).peekable();
         workers.peek().is_some() && workers.all(|w| w.life.state() == wanted || w.life.state() == WorkerState::Ready)
     }
 }
@@ -366,9 +409,9 @@ fn identity(app: &App) -> std::io::Result<Option<Identity>> {
     crate::sys::users::resolve(app.user.as_deref(), app.group.as_deref())
 }
 
-/// As JSON. What is told of workers always is.
-fn value<T: serde::Serialize>(what: &T) -> serde_json::Value {
-    serde_json::to_value(what).unwrap_or_default()
+/// As JSON. What is told of workers always can be.
+fn json<T: serde::Serialize>(what: &T) -> Box<RawValue> {
+    to_raw_value(what).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
 /// The file of instance `number`: `-N` before the extension, but for instance 0.

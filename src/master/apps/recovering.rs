@@ -158,8 +158,7 @@ impl Master {
         for (app, old) in apps.into_iter().zip(&saved.apps) {
             let env = Rc::clone(environments.get(old.env).unwrap_or(&none));
             let name = app.name.clone();
-            let entry = Entry { app: Rc::new(app), env, declared: old.declared, sockets: Vec::new() };
-            self.apps.entries.insert(name, Box::new(entry));
+            self.apps.entries.insert(name, Box::new(Entry::new(Rc::new(app), env, old.declared)));
         }
         let now = monotonic_ns();
         for w in saved.workers {
@@ -175,7 +174,7 @@ impl Master {
             // The note is the younger word.
             worker.revive = note.as_ref().map_or(w.wanted, |_| worker.life.wanted());
             worker.note = note.map(Box::new);
-            self.apps.workers.insert(w.id, Box::new(worker));
+            self.apps.add(w.id, worker);
         }
         self.apps.next_id = self.apps.workers.keys().next_back().map_or(0, |id| id + 1).max(saved.next_id);
         info!(self.log, "the list of apps has been read"; "apps" => self.apps.entries.len(), "workers" => self.apps.workers.len());

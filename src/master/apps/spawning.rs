@@ -106,7 +106,7 @@ impl Master {
         self.table.claim(slot, &claim);
         let (nonce, head) = (self.nonce(), self.table.ring_head());
         self.table.set_starting(slot, generation, nonce, head);
-        let mut live = Live::new(&id.to_string(), None);
+        let mut live = Live::new(id.to_string(), None);
         live.worker = Some(id);
         live.state = State::Starting;
         live.fork_seq = head;

@@ -1,8 +1,10 @@
 //! What callers hear: workers as they are, and answers that wait until something is so.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
+
+use serde_json::value::RawValue;
 
 use super::super::Master;
 use super::super::runs::Asker;
@@ -113,7 +115,7 @@ impl Master {
     /// Answers with these workers as they are.
     pub(in super::super) fn answer_workers(&mut self, asker: Asker, ids: &[u32]) {
         let answer = Workers { workers: ids.iter().filter_map(|id| self.worker_info(*id)).collect() };
-        let answer = super::value(&answer);
+        let answer = super::json(&answer);
         self.answer(asker, &answer);
     }
 
@@ -131,7 +133,7 @@ impl Master {
             })
             .collect();
         let answer = Described { workers: ids.iter().filter_map(|id| self.worker_info(*id)).collect(), apps };
-        let answer = super::value(&answer);
+        let answer = super::json(&answer);
         self.answer(asker, &answer);
     }
 
@@ -144,7 +146,7 @@ impl Master {
     }
 
     /// Answers this when the list is on the disk.
-    pub(super) fn answer_once_saved(&mut self, asker: Asker, answer: serde_json::Value) {
+    pub(super) fn answer_once_saved(&mut self, asker: Asker, answer: Box<RawValue>) {
         let (version, until) = (self.apps.list.version(), Until::Now);
         let (ids, missing, gone) = (Vec::new(), HashSet::new(), Vec::new());
         self.apps.pending.push(Pending { asker, ids, missing, until, version, gone, answer: Some(answer) });
@@ -166,10 +168,7 @@ impl Master {
                     p.missing.remove(&id);
                 }
                 Some(_) => {}
-                None => {
-                    let done: Vec<u32> = p.missing.iter().copied().filter(there).collect();
-                    p.missing.retain(|id| !done.contains(id));
-                }
+                None => p.missing.retain(|id| !there(id)),
             }
         }
         let (due, left): (Vec<Pending>, Vec<Pending>) =
@@ -189,8 +188,8 @@ impl Master {
                 continue;
             }
             let mut workers = p.gone;
-            workers.extend(p.ids.iter().filter_map(|id| self.worker_info(*id)).map(|w| super::value(&w)));
-            self.answer(p.asker, &serde_json::json!({ "workers": workers }));
+            workers.extend(p.ids.iter().filter_map(|id| self.worker_info(*id)).map(|w| super::json(&w)));
+            self.answer(p.asker, &BTreeMap::from([("workers", workers)]));
         }
     }
 

@@ -138,7 +138,8 @@ impl Former {
 impl Runs {
     /// One that has ended, and was not among them.
     pub fn insert_ended(&mut self, slot: u32, id: &str, pool: Option<usize>, extra: Option<Box<Extra>>, since: u64) {
-        let seq = self.take_seq(slot, id);
+        let id: Rc<str> = id.into();
+        let seq = self.take_seq(slot, Rc::clone(&id));
         self.keep(slot, seq, id, pool, extra, since);
     }
 

@@ -1,5 +1,6 @@
 //! A run that lives, who waits for it, and what it leaves.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use mio::Token;
@@ -64,7 +65,7 @@ pub struct Extra {
 
 impl Live {
     /// A run of that id of which nothing has happened yet; its `seq` is given when it is put into its slot.
-    pub fn new(id: &str, pool: Option<usize>) -> Live {
+    pub fn new(id: impl Into<Rc<str>>, pool: Option<usize>) -> Live {
         Live {
             id: id.into(),
             pool,
@@ -116,7 +117,7 @@ impl Extra {
 #[derive(Debug)]
 pub struct Live {
     /// Its id.
-    pub id: Box<str>,
+    pub id: Rc<str>,
     /// Its pool, an index; None for one of a pool that is gone from the process file.
     pub pool: Option<usize>,
     /// The worker whose process it is; such a one is no client's, and in no list of runs.

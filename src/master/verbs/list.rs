@@ -13,11 +13,9 @@ const RUNS: usize = 20;
 pub(super) fn obey(master: &mut Master, asker: Asker) {
     let pools = (0..master.pools.len()).map(|i| master.pool_info(i)).collect();
     // The living ones before the ended ones, the latest first; then as everywhere: the oldest first.
-    let mut slots: Vec<u32> = Vec::new();
-    let alive: std::collections::HashSet<u32> = master.runs.alive_slots();
-    slots.extend(master.runs.by_age(None).rev().filter(|slot| alive.contains(slot)).take(RUNS));
+    let mut slots: Vec<u32> = master.runs.latest_alive(RUNS);
     let room = RUNS - slots.len();
-    slots.extend(master.runs.by_age(None).rev().filter(|slot| !alive.contains(slot)).take(room));
+    slots.extend(master.runs.by_age(None).rev().filter(|slot| !master.runs.is_alive(*slot)).take(room));
     let mut runs: Vec<Status<'_>> = slots.iter().filter_map(|slot| master.runs.status(&master.table, *slot)).collect();
     runs.sort_by_key(|r| r.queued_at.as_ref().map(|t| t.0));
     let workers: Vec<WorkerInfo<'_>> = master.apps.workers.keys().filter_map(|id| master.worker_info(*id)).collect();
