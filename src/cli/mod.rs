@@ -188,16 +188,7 @@ impl Context {
 /// # Errors
 /// clap's own, which prints itself; `--help` and `--version` come this way too.
 pub fn parse() -> Result<Cli, clap::Error> {
-    let arguments: Vec<OsString> = std::env::args_os().collect();
-    if !arguments.iter().any(|argument| argument == "serve") {
-        return read(&arguments);
-    }
-    // On a thread of its own: what the parser takes of stack and heap lies apart from what a daemon keeps for its life, and
-    // goes with the thread. Any other command ends soon, and a thread would take longer than its parsing.
-    std::thread::scope(|scope| match std::thread::Builder::new().spawn_scoped(scope, || read(&arguments)) {
-        Ok(parser) => parser.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-        Err(_) => read(&arguments),
-    })
+    read(&std::env::args_os().collect::<Vec<_>>())
 }
 
 /// What is no command is read again by a parser that has built all of them: help lists them with their descriptions.
