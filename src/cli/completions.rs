@@ -39,7 +39,7 @@ impl Completions {
             Known::Fish => Shell::Fish,
         };
         let mut script = Vec::new();
-        generate(shell, &mut super::complete(), "preforkd", &mut script);
+        generate(shell, &mut super::described(), "preforkd", &mut script);
         write_out(script)?;
         Ok(0)
     }

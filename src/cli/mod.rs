@@ -191,23 +191,29 @@ pub fn parse() -> Result<Cli, clap::Error> {
     read(&std::env::args_os().collect::<Vec<_>>())
 }
 
-/// What is no command is read again by a parser that has built all of them: help lists them with their descriptions.
+/// What asks for help is read again by a parser that has them all described, for the list of them.
 fn read(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     Cli::try_parse_from(arguments).or_else(|error| {
-        if error.kind() == ErrorKind::DisplayVersion {
+        if !matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) {
             return Err(error);
         }
-        let mut command = complete();
+        let mut command = described();
         let mut matches = command.try_get_matches_from_mut(arguments)?;
         Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
     })
 }
 
-/// All commands with all that they say and take.
-fn complete() -> clap::Command {
-    let mut command = Cli::command();
-    command.build();
-    command
+/// All commands, each with its description.
+fn described() -> clap::Command {
+    let mut all = Cli::command();
+    for command in all.get_subcommands_mut() {
+        let mut built = command.clone();
+        built.build();
+        if let Some(about) = built.get_about() {
+            *command = std::mem::take(command).about(about.clone());
+        }
+    }
+    all
 }
 
 impl Cli {
