@@ -8,6 +8,7 @@ mod cli_workers;
 mod duplicates;
 mod exact;
 mod faults;
+mod frugal;
 mod golden;
 mod house;
 mod imports;
