@@ -15,7 +15,7 @@ from .syscalls import parse_counts
 
 APPS = 5
 # Against fork and exec of a program that does nothing.
-TARGETS = {"status ID": ("<=", 3), "list": ("<=", 3)}
+TARGETS = {"status ID": ("<=", 3)}
 FLOOR = "commands floor"
 LIMIT_S = 30
 # What the other two are asked for.
