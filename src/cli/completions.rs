@@ -1,10 +1,10 @@
 //! `preforkd completions`: for shells.
 
-use clap::{Args, CommandFactory, ValueEnum};
+use clap::{Args, ValueEnum};
 use clap_complete::{Shell, generate};
 
 use super::terminal::write_out;
-use super::{Cli, Context, Error};
+use super::{Context, Error};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,7 +39,7 @@ impl Completions {
             Known::Fish => Shell::Fish,
         };
         let mut script = Vec::new();
-        generate(shell, &mut Cli::command(), "preforkd", &mut script);
+        generate(shell, &mut super::described(), "preforkd", &mut script);
         write_out(script)?;
         Ok(0)
     }

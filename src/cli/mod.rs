@@ -60,9 +60,11 @@ mod validate;
 mod wait;
 mod workers;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use client::{Client, Manner, Nothing};
 pub use error::Error;
@@ -111,7 +113,9 @@ struct Global {
     json: bool,
 }
 
+/// A subcommand's arguments are built when it is the one that was asked for, so its description is unknown until then, too.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 enum Command {
     Serve(serve::Serve),
     Run(Box<run::Run>),
@@ -184,12 +188,32 @@ impl Context {
 /// # Errors
 /// clap's own, which prints itself; `--help` and `--version` come this way too.
 pub fn parse() -> Result<Cli, clap::Error> {
-    // On a thread of its own: what the parser takes of stack and heap lies apart from what a daemon keeps for its life, and
-    // goes with the thread.
-    match std::thread::Builder::new().spawn(Cli::try_parse) {
-        Ok(parser) => parser.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-        Err(_) => Cli::try_parse(),
+    read(&std::env::args_os().collect::<Vec<_>>())
+}
+
+/// What asks for help is read again by a parser that has them all described, for the list of them.
+fn read(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(arguments).or_else(|error| {
+        if !matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) {
+            return Err(error);
+        }
+        let mut command = described();
+        let mut matches = command.try_get_matches_from_mut(arguments)?;
+        Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+    })
+}
+
+/// All commands, each with its description.
+fn described() -> clap::Command {
+    let mut all = Cli::command();
+    for command in all.get_subcommands_mut() {
+        let mut built = command.clone();
+        built.build();
+        if let Some(about) = built.get_about() {
+            *command = std::mem::take(command).about(about.clone());
+        }
     }
+    all
 }
 
 impl Cli {

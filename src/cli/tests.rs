@@ -1,7 +1,5 @@
 //! The command line as a whole, and a run's status to show.
 
-use clap::CommandFactory;
-
 use super::*;
 use crate::wire::status::Status;
 
@@ -57,9 +55,25 @@ fn wrong_usage_is_exit_code_2_and_help_is_0() {
 
 #[test]
 fn every_subcommand_says_what_it_does_in_one_line() {
-    for subcommand in Cli::command().get_subcommands() {
+    for subcommand in described().get_subcommands() {
         let about = subcommand.get_about().map(ToString::to_string).unwrap_or_default();
         assert!((10..=90).contains(&about.len()), "{}: {about:?}", subcommand.get_name());
         assert!(!about.contains('\n'), "{}", subcommand.get_name());
     }
+}
+
+#[test]
+fn the_list_of_commands_describes_them_and_only_the_one_that_is_asked_for_is_built() {
+    let help = read(&["preforkd".into(), "--help".into()]).unwrap_err().to_string();
+    assert!(help.contains("  status "), "{help}");
+    for subcommand in described().get_subcommands().filter(|subcommand| subcommand.get_name() != "help") {
+        let about = subcommand.get_about().map(ToString::to_string).unwrap_or_default();
+        assert!(
+            !about.is_empty() && help.contains(about.split_once('(').map_or(&*about, |(start, _)| start)),
+            "{about}"
+        );
+    }
+    let lazy = Cli::command();
+    let built = |name| lazy.find_subcommand(name).unwrap().get_arguments().count();
+    assert_eq!((built("run"), built("status")), (0, 0));
 }

@@ -85,11 +85,10 @@ impl Keeper<'_> {
     /// Takes everything that the master has said.
     pub(super) fn listen(&mut self) {
         let Some(master) = &mut self.master else { return };
-        let mut batch = seqpacket::Batch::new(16, control::MAX);
         let (mut stopping, mut first, mut busy, mut calm) = (false, false, false, true);
         let (mut upgrade, mut replace, mut lost) = (None, None, None);
         while let Some(control) = &master.control {
-            let received = match batch.receive(control.as_fd()) {
+            let received = match self.inbox.receive(control.as_fd()) {
                 Ok(received) => received,
                 Err(e) => {
                     // Its exit follows, or it is broken beyond repair: then a new one serves better.
@@ -100,7 +99,7 @@ impl Keeper<'_> {
                 }
             };
             for i in 0..received.messages {
-                let (bytes, extra) = batch.message(i);
+                let (bytes, extra) = self.inbox.message(i);
                 let message = ToKeeper::decode(bytes);
                 if matches!(message, Some(ToKeeper::Busy)) {
                     busy = true;

@@ -30,11 +30,12 @@ use crate::sys::clock::monotonic_ns;
 use crate::sys::eventfd::EventFd;
 use crate::sys::files::{self, DirLock, LockError};
 use crate::sys::pidfd::PidFd;
+use crate::sys::seqpacket::Batch;
 use crate::sys::signals::{Delivered, Signals};
 use crate::sys::spawn::SpawnError;
 use crate::sys::{memfd, memory, notify, poll, process};
 use crate::table::Table;
-use crate::wire::control::ToMaster;
+use crate::wire::control::{self, ToMaster};
 
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
@@ -103,6 +104,8 @@ struct Keeper<'a> {
     store: Store,
     reaper: Reaper,
     master: Option<Master>,
+    /// For what masters say.
+    inbox: Batch,
     /// What is to be the master, if all goes well.
     successor: Option<Successor>,
     /// A master that has been succeeded, and is killed at this time, ns monotonic.
@@ -201,6 +204,7 @@ impl<'a> Keeper<'a> {
             store,
             reaper: Reaper::default(),
             master: None,
+            inbox: Batch::lasting(16, control::MAX).map_err(system("making room for messages"))?,
             successor: None,
             leaving: None,
             candidate: None,

@@ -1,6 +1,6 @@
 //! The daemon's own log: on stderr, where whoever started it looks.
 
-use std::io::{IsTerminal, LineWriter, Stderr, stderr};
+use std::io::{BufWriter, IsTerminal, LineWriter, Stderr, stderr};
 
 use slog::{Drain, Level, Logger, Never, o};
 use slog_async::{Async, AsyncGuard};
@@ -27,7 +27,8 @@ pub fn start(options: &ServeOptions) -> (Logger, AsyncGuard) {
             if stderr().is_terminal() {
                 text(TermDecorator::new().stderr().build(), level)
             } else {
-                text(PlainDecorator::new(lines()), level)
+                // The form writes its newline apart, which would be a second write(2) of a LineWriter, and then flushes.
+                text(PlainDecorator::new(BufWriter::with_capacity(1024, stderr())), level)
             }
         }
         LogFormat::Json => apart(slog_json::Json::default(lines()).ignore_res(), level),

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 use std::sync::atomic::AtomicU64;
 
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw};
 
 /// A shared mapping of whole words.
 #[derive(Debug)]
@@ -20,7 +20,11 @@ impl Words {
         if file.metadata()?.len() < words as u64 * 8 {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is shorter than its own layout says"));
         }
-        Ok(Words(MmapOptions::new().len(words * 8).map_raw(file)?))
+        let map = MmapOptions::new().len(words * 8).map_raw(file)?;
+        // Whoever touches a page needs that one. Reading ahead would fill the page cache with as many empty ones as the disk's setting
+        // says, which may be megabytes and take milliseconds: in a new file at its first touch, and again at the end of those.
+        map.advise(Advice::Random)?;
+        Ok(Words(map))
     }
 
     /// The same, for a reader that may not write.

@@ -13,14 +13,14 @@ const LEAST: [&str; 9] = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "T
 const OURS: [&str; 7] =
     ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NODE_CHANNEL_FD"];
 
-/// How many instances an app has, with so many processors.
-pub fn count(app: &App, processors: u32) -> u32 {
+/// How many instances an app has, with so many processors, which are only asked for where it matters.
+pub fn count(app: &App, processors: impl FnOnce() -> u32) -> u32 {
     if let Program::Pool { params_each: Some(each), .. } = &app.program {
         return each.len() as u32;
     }
     match app.instances {
         Instances::Fixed(count) => count.clamp(1, MOST),
-        Instances::Processors { less } => processors.saturating_sub(less).max(1),
+        Instances::Processors { less } => processors().saturating_sub(less).max(1),
     }
 }
 
@@ -94,10 +94,10 @@ mod tests {
             [("3", 8, 3), ("0", 8, 8), ("\"max\"", 8, 8), ("-1", 8, 7), ("-8", 8, 1), ("-20", 8, 1), ("0", 0, 1)]
         {
             let app = app(&format!("{{\"name\": \"a\", \"script\": \"/bin/true\", \"instances\": {instances}}}"));
-            assert_eq!(count(&app, processors), expected, "{instances} with {processors}");
+            assert_eq!(count(&app, || processors), expected, "{instances} with {processors}");
         }
         let each = app(r#"{"name": "a", "pool": "pool", "entry": "E", "params_each": [1, 2, 3]}"#);
-        assert_eq!(count(&each, 8), 3);
+        assert_eq!(count(&each, || 8), 3);
     }
 
     #[test]

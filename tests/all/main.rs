@@ -9,6 +9,7 @@ mod cost;
 mod duplicates;
 mod exact;
 mod faults;
+mod frugal;
 mod golden;
 mod house;
 mod idle;

@@ -119,7 +119,7 @@ impl Master {
         self.apps.watching.stale = true;
         self.calm_soon();
         let name = app.name.clone();
-        let (wanted, autostart) = (count(&app, processors()), app.autostart);
+        let (wanted, autostart) = (count(&app, processors), app.autostart);
         let start = start && autostart;
         let (former, going) = self.partition_doomed(self.apps.ids_of(&name));
         let Some(old) = self.apps.entries.get_mut(&name) else {
@@ -277,7 +277,7 @@ impl Master {
     }
 }
 
-/// How many processors we may use (sched_getaffinity(2)).
+/// How many processors we may use (sched_getaffinity(2), and what the cgroup allows: some twenty system calls).
 fn processors() -> u32 {
     std::thread::available_parallelism().map_or(1, |n| n.get() as u32)
 }

@@ -27,6 +27,7 @@ pub struct Batch {
 enum Memory {
     /// A boxed slice, as it was leaked.
     Own(*mut [u64]),
+    Mapped(MmapRaw),
     Kept(MmapRaw, File),
 }
 
@@ -66,6 +67,13 @@ impl Batch {
         Batch { memory, messages, size, received: Vec::with_capacity(messages) }
     }
 
+    /// The same for whoever keeps it: of its memory there is what messages have filled, and nothing is cleared for the next ones.
+    pub fn lasting(messages: usize, size: usize) -> io::Result<Self> {
+        let messages = messages.min(MESSAGES_MAX);
+        let memory = Memory::Mapped(MmapOptions::new().len(total(messages, size)).map_anon()?.into());
+        Ok(Batch { memory, messages, size, received: Vec::with_capacity(messages) })
+    }
+
     /// The same in `file`, which is a new one in memory, or that of a batch of the same size: see [`Batch::left`]. Of
     /// another size it is an error; nobody else may have it mapped who receives.
     pub fn kept(file: File, messages: usize, size: usize) -> io::Result<Self> {
@@ -78,7 +86,7 @@ impl Batch {
     /// The file that it lies in, if it is in one.
     pub fn file(&self) -> Option<BorrowedFd<'_>> {
         match &self.memory {
-            Memory::Own(_) => None,
+            Memory::Own(_) | Memory::Mapped(_) => None,
             Memory::Kept(_, file) => Some(file.as_fd()),
         }
     }
@@ -151,7 +159,7 @@ impl Batch {
     fn start(&self) -> *mut u8 {
         match &self.memory {
             Memory::Own(words) => words.cast(),
-            Memory::Kept(map, _) => map.as_mut_ptr(),
+            Memory::Mapped(map) | Memory::Kept(map, _) => map.as_mut_ptr(),
         }
     }
 
@@ -253,6 +261,17 @@ mod tests {
     use super::super::{pair, send, vouch};
     use super::*;
     use std::io::IoSlice;
+
+    #[test]
+    fn a_lasting_batch_receives_again_and_again() {
+        let (a, b) = pair().unwrap();
+        let mut batch = Batch::lasting(2, 64).unwrap();
+        for text in ["the first one", "another"] {
+            send(a.as_fd(), &[IoSlice::new(text.as_bytes())], &[], true).unwrap();
+            assert_eq!(batch.receive(b.as_fd()).unwrap().messages, 1);
+            assert_eq!(batch.message(0).0, text.as_bytes());
+        }
+    }
 
     #[test]
     fn an_empty_message_hides_none_behind_it() {
