@@ -13,8 +13,8 @@ from .daemon import Config, Daemon, NotMeasured, READY_S
 
 # Beside those of workers and clients: listeners, the table, channels.
 SPARE_FDS = 400
-# Of a worker: its handle, and the pipe of its errors, whose last lines are kept also where no log is; with a log for each output
-# another pipe.
+# Of a worker: its handle, and the pipe of its errors, whose last lines are kept also where no log is; with logs a pipe for the
+# other output, too. A log of its own would take two more.
 QUIET_FDS, LOGGED_FDS = 2, 3
 WORKER = "crowd"
 SLEEP_S = 900
@@ -60,8 +60,7 @@ class Crowd(Daemon):
         """Brings so many up, or as many more as are missing."""
         if count > 0 and not self.ask("apps.list", {"target": "all"})["workers"]:
             app = {"name": WORKER, "script": program, "interpreter": "none", "cwd": self.dir, "instances": count}
-            if not logs:
-                app |= {"out_file": False, "error_file": False}
+            app |= {"merge_logs": True} if logs else {"out_file": False, "error_file": False}
             self.ask("apps.start", {"apps": [app], "folder": self.dir, "env": {}, "wait": True})
         elif count > 0:
             self.ask("apps.scale", {"name": WORKER, "to": str(count)})

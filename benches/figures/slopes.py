@@ -102,7 +102,7 @@ class Workers(Part):
 
 
 class Logged(Workers):
-    title = "Workers with a pipe and a log for each of their outputs"
+    title = "Workers with a pipe for each of their outputs, and two logs for all"
     logs = True
 
     def many(self):
