@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Poll};
-use slog::{info, warn};
+use slog::{debug, info, warn};
 
 use super::apps::{Apps, List};
 use super::gate::{Gate, TokenFileError};
@@ -28,7 +28,7 @@ use crate::sys::eventfd::EventFd;
 use crate::sys::pipe::Scratch;
 use crate::sys::seqpacket::Batch;
 use crate::sys::stage::Stage;
-use crate::sys::{fault, process, signals};
+use crate::sys::{fault, process, signals, slice};
 use crate::table::{Beat, RingReader, Table};
 use crate::wire::channel::MESSAGE_MAX;
 use crate::wire::control::{self, ToKeeper};
@@ -110,6 +110,10 @@ impl Master {
             warn!(log, "making room for descriptors"; "count" => room, "error" => %e);
         }
         process::set_name("preforkd-master");
+        // Little at a time, and somebody waits for it: so it comes before runs that go on for longer. Nothing but speed is lost without.
+        if let Err(e) = slice::shorten() {
+            debug!(log, "asking for short slices of the processor"; "error" => %e);
+        }
         if let Some(title) = process::Title::find() {
             title.set(&["preforkd: master"]);
         }

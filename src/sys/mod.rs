@@ -31,6 +31,7 @@ pub mod scm;
 pub mod seqpacket;
 pub mod shm;
 pub mod signals;
+pub mod slice;
 pub mod spawn;
 pub mod stage;
 pub mod tree;

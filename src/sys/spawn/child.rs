@@ -87,6 +87,8 @@ fn prepare(plan: &mut Plan) -> (Stage, i32) {
     }
     write_number(&mut plan.listen_pid[LISTEN_PID.len()..], pid);
     crate::sys::signals::reset_all();
+    // A program is not to be interrupted as often as whoever started it; one that is works all the same.
+    let _ = crate::sys::slice::reset();
     let errno = || io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
     // SAFETY: raw system calls with integers and with pointers into Plan, which lives. Raw ones for the ids, because glibc's
     // wrappers would broadcast the change to the threads of the process whose memory we share.
