@@ -196,12 +196,9 @@ fn fault_02_a_new_master_killed_once_it_serves_is_a_crash_like_any_other() {
 
 #[test]
 fn fault_02_both_masters_killed_in_the_same_upgrade_are_followed_by_another() {
-    for steps in [
-        ["old-given", "new-given"],
-        ["old-taken", "new-taken"],
-        ["old-committed", "new-go"],
-        ["old-leaving", "new-go"],
-    ] {
+    for steps in
+        [["old-given", "new-given"], ["old-taken", "new-taken"], ["old-committed", "new-go"], ["old-leaving", "new-go"]]
+    {
         killed_at(&steps, Serves::Another, Some(false));
     }
 }
