@@ -67,6 +67,7 @@ fn runs_are_found_by_pool_and_state() {
     let mut listed = ids(&list);
     listed.sort_unstable();
     assert_eq!(listed, ["ended", "failed", "queued", "running"]);
+    client.end("running");
 }
 
 #[test]
@@ -96,6 +97,7 @@ fn list_shows_the_live_runs_and_at_most_twenty() {
     let list = client.ok("list", json!({}));
     let ids = ids(&list);
     assert!(ids.len() == 20 && ids.contains(&"live") && ids.contains(&"e24") && !ids.contains(&"e0"), "{ids:?}");
+    client.end("live");
 }
 
 #[test]

@@ -36,6 +36,7 @@ fn past_max_running_runs_wait_in_order_and_past_max_queued_they_are_refused() {
         assert_eq!(std::fs::read_to_string(&log).unwrap(), "0\n1\n2\n");
         assert_eq!(client.ok("run", json!({"entry": "noop", "id": "q3", "wait": true}))["exit_code"], 0);
         assert_eq!(client.pool("fixture")["running"], 1);
+        client.end("b");
     }
 }
 

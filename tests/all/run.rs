@@ -59,6 +59,7 @@ fn run_is_answered_while_the_child_lives_and_status_tells_its_end() {
         assert!(ended["started_at"].as_str() <= ended["ended_at"].as_str());
         let id = ended["id"].as_str().unwrap();
         assert_eq!(client.ok("status", json!({"id": id})), ended);
+        client.end("long");
     }
 }
 
@@ -193,6 +194,7 @@ fn a_child_has_its_three_streams_and_its_channel_and_nothing_else() {
             let status = client.start("sleep", json!({"ms": 60_000}), &format!("r{n}"));
             let pid = status["pid"].as_u64().unwrap() as u32;
             assert_eq!(processes::fds(pid), [0, 1, 2, 4], "idle {idle}, output {output}");
+            client.end(&format!("r{n}"));
         }
     }
 }

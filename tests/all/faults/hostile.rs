@@ -114,6 +114,7 @@ fn fault_20_garbage_and_descriptors_from_a_child_are_dropped_closed_and_counted(
     assert!(memory < 80 << 10, "{memory} kB");
     let pools = client.ok("pools", json!({}));
     assert!(pools["pools"].as_array().unwrap().iter().all(|p| p["state"] == "ready"), "{pools}");
+    client.end("bystander");
 }
 
 /// Never stops to say something: to `NOTIFY_SOCKET`, or on Node's channel.

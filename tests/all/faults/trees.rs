@@ -152,6 +152,7 @@ fn fault_22_a_run_that_is_told_to_end_takes_along_what_it_has_forked() {
             client.ok("run", json!({"entry": "shell", "params": {"script": shell(daemon, "sleep 1000")}, "id": "late", "timeout": "1s", "kill_timeout": "100ms"}));
             all_end(&pids(daemon));
             all_alive(&others);
+            client.end("bystander");
         },
     );
     for (runtime, file, text) in [("python", "tree.py", PYTHON), ("php", "tree.php", PHP)] {
@@ -174,6 +175,7 @@ fn fault_22_a_run_that_is_told_to_end_takes_along_what_it_has_forked() {
                 daemon.client().ok("apps.stop", json!({"target": "w"}));
                 all_end(&mine);
                 all_alive(&others);
+                client.end("a");
             });
         }
     }

@@ -174,6 +174,11 @@ impl Client {
         status
     }
 
+    /// Kills a run that a test has no more use for: its daemon would wait for it at the end, some three seconds.
+    pub fn end(&mut self, id: &str) {
+        self.ok("kill", json!({"id": id, "signal": "KILL"}));
+    }
+
     pub fn wait(&mut self, id: &str) -> Value {
         let status = self.ok("wait", json!({"id": id, "timeout": "12s"}));
         assert!(!status["ended_at"].is_null(), "not ended after 12 s: {status}");
