@@ -79,7 +79,7 @@ class Crowd(Daemon):
             time.sleep(0.05)
 
     def sleepers(self, floors, count):
-        """So many runs alive."""
+        """So many runs alive, or some more; answers how many."""
         missing = count - self.pool()["running"]
         if missing > 0:
             floors.client(
@@ -89,6 +89,7 @@ class Crowd(Daemon):
         # Requests that are under way when the last one is sent go through too.
         if (running := self.pool()["running"]) < count:
             raise NotMeasured(f"{running} of {count} sleepers are alive")
+        return running
 
     def done(self, floors, count):
         """So many runs more, one after the other on each of 8 connections; answers how many a second."""
@@ -148,9 +149,8 @@ def listed(daemon, rounds, name):
         rounds.add_value(f"{name} {look}", statistics.median(take() for _ in range(LIST_ROUNDS)))
 
 
-def weighed(floors, daemon, rounds, name, effort, calls):
-    """Memory, the time that a run takes, and (`calls`) the master's system calls for it."""
-    running = daemon.pool()["running"]
+def weighed(floors, daemon, rounds, name, effort, calls, running):
+    """Memory, the time that a run takes, and (`calls`) the master's system calls for it; so many others live."""
     daemon.settle(60, running=running)
     # What a start needs and gives back is not what it costs to be there.
     time.sleep(effort.calm_s)

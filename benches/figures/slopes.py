@@ -34,10 +34,10 @@ class Part:
         try:
             with crowd.Crowd(programs, *self.options()) as daemon:
                 for count in self.counts:
-                    self.grow(floors, daemon, count)
                     # strace at the ends alone: it is slow, and what lies between is between.
                     calls = count in (0, self.counts[-1])
-                    crowd.weighed(floors, daemon, self.rounds, self.name(count), self.effort, calls)
+                    alive = self.grow(floors, daemon, count) or 0
+                    crowd.weighed(floors, daemon, self.rounds, self.name(count), self.effort, calls, alive)
                     self.look(daemon, count)
         except NotMeasured as e:
             for count in self.counts:
@@ -45,6 +45,10 @@ class Part:
 
     def options(self):
         return []
+
+    def grow(self, floors, daemon, count):
+        """From so many as before to `count`; answers how many runs live then, if any."""
+        raise NotImplementedError
 
     def look(self, daemon, count):
         pass
@@ -126,7 +130,7 @@ class Alive(Part):
         return [crowd.room(n, 1) for n in self.effort.alive]
 
     def grow(self, floors, daemon, count):
-        daemon.sleepers(floors, count)
+        return daemon.sleepers(floors, count)
 
 
 class Done(Part):
