@@ -1,6 +1,7 @@
 """What there is without preforkd: the programs in C, PHP and Python that set the limits, and the client
 that all figures come from."""
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -75,6 +76,13 @@ class Floors:
     def fork_php(self, mb, count):
         script = str(BENCHES / "app/php/fork.php")
         return output_of([self.programs.php, script, str(count), "10"], self.programs.env(mb))
+
+    def fork_php_everywhere(self, count):
+        """As many PHP processes as there are processors, each forking one child after the other: what PHP gets out of the machine."""
+        loop = [self.programs.php, str(BENCHES / "app/php/fork.php"), str(count), "0"]
+        with concurrent.futures.ThreadPoolExecutor() as threads:
+            each = [threads.submit(output_of, loop, self.programs.env()) for _ in range(os.cpu_count() or 1)]
+        return {"per_second": sum(loop.result()["per_second"] for loop in each)}
 
     def fork_python(self, mb, count):
         script = str(BENCHES / "app/python/fork.py")

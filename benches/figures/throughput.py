@@ -24,6 +24,8 @@ def steps(floors, rounds, daemons, seconds):
         return lambda: rounds.measure(name, function, lambda r: rounds.add(name, r, ("per_second",)))
 
     result = [step("loop", lambda: floors.fork_loop(seconds))]
+    if any(d.config.runtime == "php" for d in daemons):
+        result.append(step("php loops", lambda: floors.fork_php_everywhere(int(600 * seconds))))
     for k in CONNECTIONS:
         result += [step(f"bare {mb} {k}", lambda mb=mb, k=k: bare(mb, k)) for mb in SIZES_MB]
         for d in daemons:
@@ -45,6 +47,9 @@ def section(rounds, runtimes, idle):
             name = f"bare {mb} {k}"
             what = f"bare C server, {size_name(mb)}, {k} connections"
             rows.append(Row(what, per_second=rounds.median(f"{name} per_second"), note=rounds.missing.get(name, "")))
+    if "php" in runtimes:
+        what = "pcntl_fork, a signal as the end, waitpid: small, a loop for each processor"
+        rows.append(Row(what, per_second=rounds.median("php loops per_second"), note=rounds.missing.get("php loops", "")))
     for runtime in runtimes:
         for mb in SIZES_MB:
             for children in (idle, 0):
@@ -67,4 +72,7 @@ def section(rounds, runtimes, idle):
                             note=rounds.missing.get(name, ""),
                         )
                     )
+                    if limit_is.startswith("Phprocksyd"):
+                        own, here = "php loops per_second", rounds.ratio(f"{name} per_second", "php loops per_second")
+                        rows.append(Row("  … by what PHP gets out of this machine", limit=rounds.median(own), limit_is="PHP's own forks", ratio=here))
     return Section("Runs a second, closed loops", rows)

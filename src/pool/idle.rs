@@ -40,9 +40,15 @@ pub struct IdleChild {
 impl Pool {
     /// Asks the current zygote for idle children until there are as many as wanted, or as it may be asked for now. Their channels
     /// are made here; that a child is not forked yet does not matter to whoever sends it a request. Answers when to look again.
+    ///
+    /// While many runs are to start none is asked for: it would be forked for one of those that come next, who would not wait less, and
+    /// one that is forked on demand takes less of the machine. Each start brings us here again.
     pub fn refill(&mut self, now: u64, mut nonce: impl FnMut() -> u64) -> io::Result<Option<u64>> {
         let bounds = self.definition.idle;
         let wanted = self.demand.wanted(now, bounds) as usize;
+        if self.starting as usize > (wanted / 2).max(1) {
+            return Ok(None);
+        }
         let fork_us = self.current().and_then(|g| g.fork_us);
         while self.idle.len() < wanted {
             if let Err(at) = self.demand.ask(now, fork_us) {
@@ -224,6 +230,17 @@ mod tests {
         assert_eq!(pool.surplus(40 * SECOND).len(), 23);
         assert_eq!(pool.refill(40 * SECOND, &mut nonce).unwrap(), None);
         assert_eq!(pool.idle.len(), 2);
+    }
+
+    #[test]
+    fn nobody_is_asked_for_while_many_are_to_start() {
+        let mut pool = pool(8);
+        pool.starting = 5;
+        fill(&mut pool);
+        assert_eq!(pool.idle.len(), 0);
+        pool.starting = 4;
+        fill(&mut pool);
+        assert_eq!(pool.idle.len(), 8);
     }
 
     #[test]
