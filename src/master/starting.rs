@@ -222,11 +222,12 @@ impl Master {
     ) -> io::Result<Sent> {
         let pool = &mut self.pools[index];
         let fork_us = pool.current().and_then(|g| g.fork_us);
-        pool.demand.took(monotonic_ns(), fork_us);
+        let now = monotonic_ns();
+        pool.demand.took(now, fork_us);
         let stdio = stdio.as_ref().map(|s| [s[0].as_fd(), s[1].as_fd(), s[2].as_fd()]);
         let mut sent = Err(io::ErrorKind::WouldBlock.into());
         let mut dead = Vec::new();
-        while let Some(mut child) = pool.take_idle(monotonic_ns()) {
+        while let Some(mut child) = pool.take_idle(now) {
             // The keeper first: whoever has a request must not be taken for one that waits.
             if std::mem::take(&mut child.kept) {
                 let name = pool.idle_prefix(&child);
@@ -256,7 +257,7 @@ impl Master {
             self.table.set_starting(slot, number, nonce, head);
             let to = pool.orders.ours.as_fd();
             sent = send_request(to, Order::Fork, slot, nonce, &self.scratch, stdio).map(|()| {
-                let ordered = (pool.next_order(), monotonic_ns());
+                let ordered = (pool.next_order(), now);
                 Sent { order: (slot, nonce), ordered, generation: number, carried: false }
             });
         }

@@ -82,7 +82,7 @@ impl Busy {
         let ended = || steps.len() > 1 && self.daemon.log().contains("has died (Killed(9))");
         let come = |step: &&str| !self.faults.join(step).exists() || (step.starts_with("new-") && ended());
         eventually(&format!("come to {steps:?}: {told:?}"), || steps.iter().all(come).then_some(()));
-        // Nobody is to come to it later.
+        // Nobody is to come to it later; those that have been come to are gone.
         steps.iter().for_each(|step| drop(std::fs::remove_file(self.faults.join(step))));
         told.map(|line| serde_json::from_str(&line).unwrap())
     }
