@@ -53,6 +53,35 @@ fn a_command_makes_few_system_calls_and_most_no_thread() {
     }
 }
 
+/// Instructions of the processor for `preforkd WORDS`, the dynamic linker's among them.
+fn instructions(daemon: &Daemon, words: &[&str]) -> u64 {
+    let mut command = Command::new("valgrind");
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(preforkd()).args(words);
+    command.env("PREFORKD_DIR", daemon.dir()).env_remove("LD_LIBRARY_PATH");
+    let done = machine::run(&mut command);
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{words:?}: {said}");
+    let collected = said.lines().find_map(|line| line.split_once("Collected : ")).expect("callgrind's sum");
+    collected.1.trim().parse().unwrap()
+}
+
+/// Of a build without optimization, which takes three to ten times those of docs/PERFORMANCE.md.
+#[test]
+fn a_command_takes_few_instructions() {
+    let daemon = Setup::native(json!({"idle": 1})).start();
+    daemon.client().ok("run", json!({"entry": "noop", "id": "ended", "wait": true}));
+    let commands: [(&[&str], u64); 4] = [
+        (&["--version"], 3_200_000),
+        (&["ping"], 3_500_000),
+        (&["status", "ended"], 3_700_000),
+        (&["list"], 3_500_000),
+    ];
+    for (words, most) in commands {
+        let taken = instructions(&daemon, words);
+        assert!((100_000..=most).contains(&taken), "{words:?}: {taken} instructions, {most} are allowed ({RAISE})");
+    }
+}
+
 /// What a process has written to, in kB, by mapping, without what the dynamic linker has relocated in the program, which depends on
 /// how it was built (proc_pid_smaps(5)).
 fn written(pid: u32) -> HashMap<String, u64> {
