@@ -12,7 +12,7 @@ import time
 from figures import frame, machine, whole
 from figures.daemon import BENCHES
 
-NAMES = ("counts", "runs", "zygotes", "load", "workers", "upgrade", "scale", "startup")
+NAMES = ("runs", "zygotes", "load", "workers", "upgrade", "scale", "startup")
 # Each has a limit of its own, below this one, and ends in order within so many seconds after SIGTERM.
 LIMIT_S, LEAVE_S = 1500, 60
 

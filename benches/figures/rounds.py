@@ -112,17 +112,6 @@ class Offered(Held):
 
 
 @dataclass
-class Counted(Held):
-    count: float | None = None
-
-    HEAD = ("count",)
-
-    @property
-    def shown(self):
-        return (self.count,)
-
-
-@dataclass
 class Beside(Held):
     """The same figure of three supervisors."""
 

@@ -90,37 +90,40 @@ fn a_preload_is_put_into_huge_pages_unless_the_pool_says_off() {
     }
 }
 
-/// Counted by the kernel, so that no busy machine changes it; about half as much again as was seen on Debian 12.
+/// Counted by the kernel, so that no busy machine changes it. A bound is about a quarter above what was counted on Debian 12, since
+/// another build of an interpreter touches other pages.
 #[test]
 fn a_run_that_does_nothing_copies_few_pages() {
-    for (runtime, keys, runs) in [
-        ("php", json!({}), &[("noop", 0, 190), ("exits.php", 0, 240)][..]),
-        // PHP's own way walks through the preload: what the fast one is for.
-        ("php", json!({"shutdown": "full"}), &[("exits.php", 300, 20_000)][..]),
-        ("python", json!({}), &[("boot:noop", 0, 650)][..]),
-        ("native", json!({}), &[("noop", 0, 36)][..]),
+    let fast = json!({});
+    let idle = json!({"idle": 4});
+    // PHP's own way walks through the preload: what the fast one is for.
+    let full = json!({"shutdown": "full"});
+    for (runtime, keys, entry, faults) in [
+        ("php", &fast, "noop", 60..=150),
+        ("php", &idle, "noop", 60..=155),
+        ("php", &fast, "exits.php", 60..=180),
+        ("php", &full, "exits.php", 300..=20_000),
+        ("python", &fast, "boot:noop", 200..=500),
+        ("python", &idle, "boot:noop", 200..=550),
+        ("native", &fast, "noop", 8..=33),
+        ("native", &idle, "noop", 8..=36),
     ] {
-        let daemon = setup(runtime, &keys).start();
+        let daemon = setup(runtime, keys).start();
         let mut client = daemon.client();
-        for &(entry, least, most) in runs {
-            let faults = (0..3).map(|_| {
-                let ended = client.run(entry, json!(null));
-                assert_eq!(ended["exit_code"], 0, "{runtime} {entry}: {ended}");
-                ended["usage"]["minor_faults"].as_u64().unwrap()
-            });
-            let faults = faults.min().unwrap();
-            assert!(
-                (least..=most).contains(&faults),
-                "{runtime} {keys} {entry}: {faults} faults, not {least} to {most}"
-            );
-        }
+        let counted = (0..3).map(|_| {
+            let ended = client.run(entry, json!(null));
+            assert_eq!(ended["exit_code"], 0, "{runtime} {entry}: {ended}");
+            ended["usage"]["minor_faults"].as_u64().unwrap()
+        });
+        let counted = counted.min().unwrap();
+        assert!(faults.contains(&counted), "{runtime} {keys} {entry}: {counted} faults, not {faults:?}");
     }
 }
 
-/// What an idle child has for itself, of a process of some tens of megabytes.
+/// What an idle child has for itself, of a process of some tens of megabytes: a quarter above what was seen.
 #[test]
 fn an_idle_child_shares_nearly_all_of_its_memory() {
-    for (runtime, most) in [("php", 300), ("python", 2000), ("native", 100)] {
+    for (runtime, most) in [("php", 200), ("python", 1500), ("native", 48)] {
         let daemon = setup(runtime, &json!({"idle": 1})).start();
         let zygote = daemon.client().pool("app")["zygote_pid"].as_u64().unwrap() as u32;
         let idle = eventually("the idle child waits", || {
