@@ -59,6 +59,29 @@ pub fn client(context: &Context) -> Result<Client, Error> {
 }
 
 fn start(dirs: &Dirs, dir: Option<&Path>) -> Result<(), Error> {
+    let free = || TcpListener::bind(DEFAULT_LISTEN).map(drop);
+    loop {
+        let tcp = free();
+        if let Err(error) = &tcp {
+            message(&format!("the daemon is started without TCP: {DEFAULT_LISTEN}: {error}"));
+        }
+        match serve(dirs, dir, tcp.is_ok())? {
+            None => return Ok(()),
+            // Somebody else took the port before the daemon did.
+            Some((NotUp::Ended, _)) if tcp.is_ok() && free().is_err() => {}
+            Some((_, why)) => return Err(Error::Failed(why)),
+        }
+    }
+}
+
+/// What a daemon does that does not answer.
+enum NotUp {
+    Ended,
+    Silent,
+}
+
+/// None: it answers.
+fn serve(dirs: &Dirs, dir: Option<&Path>, tcp: bool) -> Result<Option<(NotUp, String)>, Error> {
     let failed = |error: io::Error| Error::Failed(format!("no daemon runs, and none can be started: {error}"));
     let path = dirs.logs().join("daemon.log");
     let mut log = logfile::open(&path).map_err(failed)?;
@@ -68,8 +91,7 @@ fn start(dirs: &Dirs, dir: Option<&Path>) -> Result<(), Error> {
     if dir.is_some() {
         argv.extend(["--dir".into(), dirs.state.clone().into()]);
     }
-    if let Err(error) = TcpListener::bind(DEFAULT_LISTEN) {
-        message(&format!("the daemon is started without TCP: {DEFAULT_LISTEN}: {error}"));
+    if !tcp {
         argv.push("--no-tcp".into());
     }
     // Whoever waits for the end of a pipe that our caller gave us must not wait for the daemon's.
@@ -83,29 +105,31 @@ fn start(dirs: &Dirs, dir: Option<&Path>) -> Result<(), Error> {
         ..Program::default()
     };
     let (pid, process) = spawn(&program).map_err(|error| Error::Failed(error.to_string()))?;
-    match comes_up(dirs, &process).map_err(failed)? {
+    let not_up = comes_up(dirs, &process).map_err(failed)?;
+    let does = match not_up {
         None => {
             message(&format!("a daemon has been started (pid {pid}); its log is {}", path.display()));
-            Ok(())
+            return Ok(None);
         }
-        Some(why) => Err(Error::Failed(format!("{why}\n{}", tail(&path, begin)))),
-    }
+        Some(NotUp::Ended) => "ended at once".to_owned(),
+        Some(NotUp::Silent) => format!("does not answer after {} s; it goes on", PATIENCE.as_secs()),
+    };
+    Ok(not_up.map(|how| (how, format!("the daemon was started, and {does}\n{}", tail(&path, begin)))))
 }
 
-/// Waits until it answers; else what is wrong.
-fn comes_up(dirs: &Dirs, process: &PidFd) -> io::Result<Option<String>> {
+/// Waits until it answers, or does not.
+fn comes_up(dirs: &Dirs, process: &PidFd) -> io::Result<Option<NotUp>> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if listens(&dirs.socket()) {
             return Ok(None);
         }
         if Instant::now() > deadline {
-            let seconds = PATIENCE.as_secs();
-            return Ok(Some(format!("the daemon was started, and does not answer after {seconds} s; it goes on")));
+            return Ok(Some(NotUp::Silent));
         }
         let [ended, _] = poll::readable([process.as_fd(); 2], Some(LOOK_EVERY))?;
         if ended {
-            return Ok(Some("the daemon was started, and ended at once".to_owned()));
+            return Ok(Some(NotUp::Ended));
         }
     }
 }
