@@ -6,8 +6,10 @@ use serde_json::json;
 
 use crate::house::{Setup, eventually, machine, native, processes, within};
 
-/// Whose processes are counted: nobody else's here.
-const LONELY: &str = "64124";
+/// A user whose processes are counted: nobody else's here, and not another run's of these tests on this machine.
+fn lonely() -> u32 {
+    40_000 + std::process::id() % 20_000
+}
 
 #[test]
 fn fault_09_a_fork_that_gives_eagain_is_a_clean_error_and_no_spin() {
@@ -15,20 +17,20 @@ fn fault_09_a_fork_that_gives_eagain_is_a_clean_error_and_no_spin() {
     if !machine::is_root() {
         return machine::skipped(name, "RLIMIT_NPROC counts a user's processes, and only root has a user to spare");
     }
+    let (uid, lonely) = (Some(lonely()), lonely().to_string());
     for idle in [0, 2] {
         let setup = Setup::native(json!({"idle": idle, "max_running": 100}));
         let readable = machine::run(
             std::process::Command::new("setpriv")
-                .args(["--reuid", LONELY, "--clear-groups", "test", "-x"])
+                .args(["--reuid", &lonely, "--clear-groups", "test", "-x"])
                 .arg(native()),
         );
         if !readable.status.success() {
             return machine::skipped(name, "the build folder is not for others to read");
         }
-        let uid = LONELY.parse().ok();
         std::os::unix::fs::chown(setup.path(), uid, uid).unwrap();
         let daemon = setup
-            .wrapped(&["setpriv", "--reuid", LONELY, "--regid", LONELY, "--clear-groups", "--pdeathsig", "TERM"])
+            .wrapped(&["setpriv", "--reuid", &lonely, "--regid", &lonely, "--clear-groups", "--pdeathsig", "TERM"])
             .wrapped(&["prlimit", "--nproc=16"])
             .start();
         let mut client = daemon.client();
