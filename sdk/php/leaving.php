@@ -1,7 +1,7 @@
 <?php
 /**
  * How a run of the PHP kit leaves fast without being told from one that PHP has ended: the code of an exit(), and what
- * the run has left behind. `preforkd.php` follows it in one file, and calls it.
+ * the run has left behind.
  */
 
 namespace Preforkd {

@@ -13,7 +13,14 @@ use crate::wire::channel::{self, Shutdown, ZygoteConfig};
 
 const PHP_BEGINS: &str = "<?php\n";
 /// Parts of one file, in this order: PHP is started on a descriptor, beside which there is nothing to include.
-const PHP_KIT: [&str; 2] = [include_str!("../../sdk/php/leaving.php"), include_str!("../../sdk/php/preforkd.php")];
+const PHP_KIT: [&str; 6] = [
+    include_str!("../../sdk/php/message.php"),
+    include_str!("../../sdk/php/ffi.php"),
+    include_str!("../../sdk/php/pcntl.php"),
+    include_str!("../../sdk/php/leaving.php"),
+    include_str!("../../sdk/php/entry.php"),
+    include_str!("../../sdk/php/preforkd.php"),
+];
 const PYTHON_KIT: &str = include_str!("../../sdk/python/preforkd.py");
 
 /// Bytes that may lie unread in a channel before its writer has to wait: some thousands of small messages.
