@@ -73,8 +73,8 @@ fn a_command_takes_few_instructions() {
     let commands: [(&[&str], u64); 4] = [
         (&["--version"], 3_200_000),
         (&["ping"], 3_500_000),
-        (&["status", "ended"], 3_700_000),
-        (&["list"], 3_500_000),
+        (&["status", "ended"], 4_000_000),
+        (&["list"], 4_400_000),
     ];
     for (words, most) in commands {
         let taken = instructions(&daemon, words);

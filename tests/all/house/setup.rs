@@ -132,6 +132,8 @@ impl Setup {
         if !self.arguments.iter().any(|a| a == "--listen" || a == "--no-tcp") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
+        // As on most machines; Python keeps what it has compiled beside its source.
+        command.env_remove("PYTHONDONTWRITEBYTECODE");
         command.args(&self.arguments).env_remove("PREFORKD_DIR").current_dir(self.path());
         command
     }
