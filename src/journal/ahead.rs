@@ -1,6 +1,6 @@
 //! A journal that somebody else still writes, read as far as it is there. Once he writes no more, there is little left to read.
 //!
-//! What has been written stays as it is: more is appended, or a compaction makes another file of it, which is seen by its inode.
+//! What has been written stays as it is: more is appended, or it is written anew to another file, which is seen by its inode.
 
 use std::collections::HashSet;
 use std::fs::File;

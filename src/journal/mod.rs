@@ -2,18 +2,19 @@
 //!
 //! Queued requests and finished results are appended as checksummed records, and written with one
 //! system call a turn of the loop, before anything is answered. The page cache is enough against
-//! the end of a process, so that nothing is synced but by [`Journal::sync`] and at a compaction.
+//! the end of a process, so that nothing is synced but a journal that is written anew.
 //! A journal has one writer, the holder of the directory's lock. What the records mean is the
 //! master's business; where its bytes are explained is `frame` and `record`.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 mod ahead;
+mod anew;
 mod frame;
 mod record;
 mod replay;
@@ -26,13 +27,12 @@ pub use record::{Record, RecordRef};
 pub use replay::JournalError;
 pub use torn::Torn;
 
+use anew::Anew;
 use frame::Chain;
 use replay::beside;
 
 /// Memory for records that is kept from one flush to the next, in bytes. A turn of the loop rarely has more.
 const KEPT: usize = 16 << 10;
-/// How much is written at a time when the journal is written anew, in bytes.
-const BUFFER: usize = 256 << 10;
 
 /// Dead bytes for which a compaction is not worth its while.
 const SLACK: u64 = 4 << 20;
@@ -59,6 +59,7 @@ pub struct Journal {
     buffer: Vec<u8>,
     live: Live,
     torn: Option<Torn>,
+    anew: Option<Anew>,
 }
 
 impl Journal {
@@ -79,7 +80,7 @@ impl Journal {
         for (record, bytes) in &records {
             live.count(record.into(), *bytes);
         }
-        let journal = Journal { path: path.to_owned(), file, size, chain, buffer: Vec::new(), live, torn };
+        let journal = Journal { path: path.to_owned(), file, size, chain, buffer: Vec::new(), live, torn, anew: None };
         let records = records.into_iter().map(|(record, _)| record).collect();
         Ok((journal, if follow { Read::More(records) } else { Read::All(records) }))
     }
@@ -94,6 +95,9 @@ impl Journal {
         let record = record.into();
         let bytes = frame::encode(record, &mut self.buffer, &mut self.chain);
         self.live.count(record, bytes);
+        if let Some(anew) = &mut self.anew {
+            anew.append(record);
+        }
     }
 
     /// Writes everything appended since the last flush: one write(2), none if there is nothing.
@@ -122,11 +126,6 @@ impl Journal {
         self.torn.as_mut().map_or(Ok(()), |torn| torn.cut_off(&self.file))
     }
 
-    /// Waits until everything flushed is on the disk (fdatasync(2)): where durability was promised.
-    pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
     /// Bytes of the file.
     pub fn size(&self) -> u64 {
         self.size
@@ -137,77 +136,68 @@ impl Journal {
         self.buffer.len()
     }
 
-    /// About how many bytes a compaction would leave: the records of runs that are not freed.
+    /// About how many bytes there would be if it were written anew: the records of runs that are not freed.
     pub fn live_estimate(&self) -> u64 {
         frame::HEAD as u64 + self.live.total
     }
 
     /// Whether more than half of the file, and more than 4 MiB, is about runs that are freed.
-    pub fn wants_compaction(&self) -> bool {
+    pub fn is_stale(&self) -> bool {
         self.size.saturating_sub(self.live_estimate()) > self.live_estimate().max(SLACK)
     }
 
-    /// Replaces the journal by these records, which must be everything that is alive, with what was
-    /// appended and not flushed: that is dropped. The new file is on the disk before it takes the
-    /// old one's name, so that at any moment one of the two is there whole.
+    /// Begins to write it anew, beside what there is. [`Journal::keep`] takes everything that is alive, in any order and in as many
+    /// steps as its owner likes; [`Journal::renew`] writes what it has taken, and at last [`Journal::replace`] ends it.
     ///
-    /// After an error the journal goes on with the file that has the name; records that were not
-    /// flushed are then still in memory, unless the new file had taken the name already.
-    pub fn compact(&mut self, records: impl Iterator<Item = Record>) -> io::Result<()> {
+    /// Whatever is appended meanwhile goes to both files: what is kept must be as all records appended so far have left it.
+    pub fn begin_anew(&mut self) -> io::Result<()> {
         self.cut_off()?;
-        let new = beside(&self.path, ".new");
-        let folder = File::open(self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
-        let written = write_new(&new, records).and_then(|written| fs::rename(&new, &self.path).map(|()| written));
-        let written = match written {
-            Ok(written) => written,
-            Err(error) => {
-                // What is left over is removed by the next compaction at the latest.
-                let _ = fs::remove_file(&new);
-                return Err(error);
+        self.anew = Some(Anew::begin(beside(&self.path, ".new"))?);
+        Ok(())
+    }
+
+    /// Takes a record for the new file alone. Gives the bytes that wait to be written to it; 0: none is being written.
+    pub fn keep(&mut self, record: RecordRef) -> usize {
+        self.anew.as_mut().map_or(0, |anew| {
+            anew.append(record);
+            anew.buffered()
+        })
+    }
+
+    /// Writes to the new file what was kept and appended since the last time. After an error there is no new file any more, and the
+    /// journal goes on as it is.
+    pub fn renew(&mut self) -> io::Result<()> {
+        let written = self.anew.as_mut().map_or(Ok(()), Anew::write);
+        written.inspect_err(|_| self.stay())
+    }
+
+    /// Has the new file, in which everything is that was to be kept, take the journal's name. False: not yet, since it is not
+    /// on the disk, so that at any moment one of the two is there whole. What was appended and not flushed is in it.
+    ///
+    /// Errors: as for [`Journal::renew`].
+    pub fn replace(&mut self) -> io::Result<bool> {
+        let Some(anew) = &mut self.anew else { return Ok(false) };
+        match anew.is_synced() {
+            Ok(false) => return Ok(false),
+            synced => {
+                let done = synced.and_then(|_| anew.write()).and_then(|()| anew.take_name(&self.path));
+                done.inspect_err(|_| self.stay())?;
             }
-        };
-        let Written { file, size, chain, live } = written;
-        self.file = file;
-        self.size = size;
-        self.chain = chain;
-        self.live = live;
-        self.buffer = Vec::new();
-        folder.sync_all()
+        }
+        let Some(Anew { file, size, chain, live, .. }) = self.anew.take() else { return Ok(false) };
+        let former = std::mem::replace(&mut self.file, file);
+        (self.size, self.chain, self.live, self.buffer) = (size, chain, live, Vec::new());
+        // The last one that has it open gives its pages back, which takes a while. Here, where there is no thread to be had.
+        let _ = std::thread::Builder::new().name("journal".into()).spawn(move || drop(former));
+        Ok(true)
     }
-}
 
-/// A new file with its records.
-struct Written {
-    file: File,
-    size: u64,
-    chain: Chain,
-    live: Live,
-}
-
-/// Makes a file with these records, and waits until it is on the disk.
-fn write_new(path: &Path, records: impl Iterator<Item = Record>) -> io::Result<Written> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
-    let (mut chain, mut live) = (Chain::new(), Live::default());
-    let mut size = 0;
-    let mut buffer = frame::head().to_vec();
-    for record in records {
-        let record = RecordRef::from(&record);
-        let bytes = frame::encode(record, &mut buffer, &mut chain);
-        live.count(record, bytes);
-        if buffer.len() >= BUFFER {
-            file.write_all(&buffer)?;
-            size += buffer.len() as u64;
-            buffer.clear();
+    /// A new file that is being written is given up.
+    pub fn stay(&mut self) {
+        if let Some(anew) = self.anew.take() {
+            anew.remove();
         }
     }
-    file.write_all(&buffer)?;
-    size += buffer.len() as u64;
-    file.sync_all()?;
-    Ok(Written { file, size, chain, live })
 }
 
 /// Bytes of the records of each run that is not freed, by a hash of its id: 100,000 runs take

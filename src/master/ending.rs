@@ -82,16 +82,8 @@ impl Master {
     pub(super) fn ended(&mut self, slot: u32) {
         let Some(mut live) = self.runs.end(slot, monotonic_ns()) else { return };
         if let Some((id, extra)) = self.runs.extra(slot).filter(|_| !live.said) {
-            let record = RecordRef::Ended {
-                slot,
-                id,
-                result: extra.result.as_deref(),
-                error: extra.error.as_ref(),
-                stdout: extra.stdout.as_deref(),
-                stderr: extra.stderr.as_deref(),
-                timed_out: self.table.record(slot).is_some_and(|r| r.timed_out),
-            };
-            self.journal.append(record);
+            let timed_out = self.table.record(slot).is_some_and(|r| r.timed_out);
+            self.journal.append(extra.record(slot, id, timed_out));
         }
         let keep = live.pool.map_or(super::KEEP_GONE, |i| self.pools[i].definition.keep);
         self.forget_after(keep);

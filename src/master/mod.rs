@@ -166,7 +166,8 @@ struct Master {
     askers: u64,
     journal_failed: bool,
     /// ns monotonic.
-    no_compaction_until: u64,
+    renewal: Option<record::Renewal>,
+    no_renewal_until: u64,
     began_at: u64,
     /// A timer runs for [`Master::calm`].
     calming: bool,

@@ -1,17 +1,39 @@
 //! The journal: written once a turn, before anything is answered, and anew when it is mostly about the past.
 
+use std::io;
 use std::time::Duration;
 
 use slog::{error, warn};
 
 use super::Master;
 use super::recovery::request_json;
-use crate::journal::Record as Journaled;
+use super::timers::Timer;
+use crate::journal::RecordRef;
 use crate::sys::clock::monotonic_ns;
+use crate::sys::fault;
 use crate::wire::control::ToKeeper;
 
 /// Between two tries to write the journal anew.
-const COMPACTION_PAUSE: Duration = Duration::from_secs(10);
+const RENEWAL_PAUSE: Duration = Duration::from_secs(10);
+/// A step of that has written so many bytes, or looked at so many slots or workers: a fraction of a millisecond.
+const STEP_BYTES: usize = 64 << 10;
+const STEP_SLOTS: u32 = 256;
+const STEP_WORKERS: usize = 64;
+/// How often is asked whether it is on the disk.
+const DISK_PAUSE: Duration = Duration::from_millis(5);
+
+/// What of the journal is to be written anew next.
+#[derive(Debug)]
+pub enum Renewal {
+    /// What runs leave, from this slot on.
+    Runs(u32),
+    /// What is noted of workers, from this id on.
+    Workers(u32),
+    /// What is noted of lines.
+    Lines,
+    /// It is waited for the disk. When it was asked last, ns monotonic.
+    Disk { looked_at: u64 },
+}
 
 impl Master {
     /// One write for everything that this turn has to remember. What cannot be written stays in memory and is tried again.
@@ -33,13 +55,30 @@ impl Master {
         self.ends_are_noted();
     }
 
-    /// A journal that is mostly about the past is written anew: between turns, when everything that it has to tell is in its place.
+    /// A journal that is mostly about the past is written anew: between turns, when everything that it has to tell is in its place,
+    /// and so much of it at a time as nobody notices.
     pub(super) fn tidy_journal(&mut self) {
-        if !self.journal_failed && self.journal.wants_compaction() && self.no_compaction_until <= monotonic_ns() {
-            self.no_compaction_until = monotonic_ns() + COMPACTION_PAUSE.as_nanos() as u64;
-            let was = self.torn_stays();
-            self.compact_journal();
-            self.tell_torn(was);
+        let step = match self.renewal.take() {
+            Some(step) => step,
+            None if self.journal_failed || !self.journal.is_stale() || self.no_renewal_until > monotonic_ns() => return,
+            None => {
+                self.no_renewal_until = monotonic_ns() + RENEWAL_PAUSE.as_nanos() as u64;
+                let was = self.torn_stays();
+                let begun = self.journal.begin_anew();
+                self.tell_torn(was);
+                if let Err(e) = begun {
+                    return warn!(self.log, "writing the journal anew"; "error" => %e);
+                }
+                Renewal::Runs(0)
+            }
+        };
+        fault::point(match step {
+            Renewal::Disk { .. } => "journal-waits",
+            _ => "journal-renewed",
+        });
+        match self.renew_journal(step) {
+            Ok(next) => self.renewal = next,
+            Err(e) => warn!(self.log, "writing the journal anew"; "error" => %e),
         }
     }
 
@@ -55,37 +94,80 @@ impl Master {
         }
     }
 
-    fn compact_journal(&mut self) {
-        let mut records = Vec::new();
-        for (slot, live) in self.runs.alive() {
-            if let (Some(request), Some(index), true) = (&live.request, live.pool, live.told)
-                && let Ok(request) = request_json(request)
-            {
-                let pool = self.pools[index].definition.name.clone();
-                let queued_at_ns = self.table.record(slot).map_or(0, |r| r.queued_at);
-                records.push(Journaled::Queued { slot, id: live.id.to_string(), pool, request, queued_at_ns });
+    /// The next step; None: it has taken the journal's name.
+    fn renew_journal(&mut self, step: Renewal) -> io::Result<Option<Renewal>> {
+        Ok(match step {
+            Renewal::Runs(from) => {
+                let next = self.keep_runs(from);
+                self.journal.renew()?;
+                Some(next.map_or(Renewal::Workers(0), Renewal::Runs))
+            }
+            Renewal::Workers(from) => {
+                let next = self.keep_workers(from);
+                self.journal.renew()?;
+                Some(next.map_or(Renewal::Lines, Renewal::Workers))
+            }
+            Renewal::Lines => {
+                for note in self.line_notes() {
+                    self.journal.keep((&note).into());
+                }
+                self.journal.renew()?;
+                Some(Renewal::Disk { looked_at: 0 })
+            }
+            Renewal::Disk { looked_at } if looked_at + DISK_PAUSE.as_nanos() as u64 > monotonic_ns() => {
+                Some(Renewal::Disk { looked_at })
+            }
+            Renewal::Disk { .. } if self.journal.replace()? => {
+                fault::point("journal-replaced");
+                None
+            }
+            Renewal::Disk { .. } => {
+                self.timers.after(DISK_PAUSE, Timer::Journal);
+                Some(Renewal::Disk { looked_at: monotonic_ns() })
+            }
+        })
+    }
+
+    /// Whether there is more to write now; else the disk is waited for.
+    pub(super) fn renews_journal(&self) -> bool {
+        self.renewal.as_ref().is_some_and(|step| !matches!(step, Renewal::Disk { .. }))
+    }
+
+    /// What the runs from this slot on leave, as far as one step goes, and the slot that it has come to; None: these were the last.
+    fn keep_runs(&mut self, from: u32) -> Option<u32> {
+        let end = self.runs.slots();
+        for slot in from..end {
+            let mut waiting = 0;
+            let timed_out = || self.table.record(slot).is_some_and(|r| r.timed_out);
+            if let Some(live) = self.runs.alive_in(slot) {
+                if let (Some(request), Some(index), true) = (&live.request, live.pool, live.told)
+                    && let Ok(request) = request_json(request)
+                {
+                    let pool = &self.pools[index].definition.name;
+                    let queued_at_ns = self.table.record(slot).map_or(0, |r| r.queued_at);
+                    let queued = RecordRef::Queued { slot, id: &live.id, pool, request: &request, queued_at_ns };
+                    waiting = self.journal.keep(queued);
+                }
+                // It is not told again at its end.
+                if let Some(extra) = live.extra.as_deref().filter(|extra| !extra.is_empty()) {
+                    waiting = self.journal.keep(extra.record(slot, &live.id, timed_out()));
+                }
+            } else if let Some((id, extra)) = self.runs.extra(slot) {
+                waiting = self.journal.keep(extra.record(slot, id, timed_out()));
+            }
+            if waiting > STEP_BYTES || slot - from == STEP_SLOTS {
+                return Some(slot + 1).filter(|next| *next < end);
             }
         }
-        // Of living ones, too: what they have said is not told again at their end.
-        let said = self.runs.alive().filter_map(|(slot, live)| {
-            let extra = live.extra.as_deref().filter(|extra| !extra.is_empty())?;
-            Some((slot, &*live.id, extra))
-        });
-        for (slot, id, extra) in said.chain(self.runs.extras()) {
-            records.push(Journaled::Ended {
-                slot,
-                id: id.to_owned(),
-                result: extra.result.clone(),
-                error: extra.error.clone(),
-                stdout: extra.stdout.clone(),
-                stderr: extra.stderr.clone(),
-                timed_out: self.table.record(slot).is_some_and(|r| r.timed_out),
-            });
+        None
+    }
+
+    /// The same of workers, by their ids.
+    fn keep_workers(&mut self, from: u32) -> Option<u32> {
+        let notes: Vec<_> = self.worker_notes(from).take(STEP_WORKERS).collect();
+        for (_, note) in &notes {
+            self.journal.keep(note.into());
         }
-        records.extend(self.worker_notes());
-        records.extend(self.line_notes());
-        if let Err(e) = self.journal.compact(records.into_iter()) {
-            warn!(self.log, "writing the journal anew"; "error" => %e);
-        }
+        notes.last().filter(|_| notes.len() == STEP_WORKERS).map(|(id, _)| id + 1)
     }
 }

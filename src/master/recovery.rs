@@ -20,7 +20,6 @@ use super::left::{Left, OnRecord, ended_mono};
 use super::runs::{Extra, Live};
 use super::sources::Source;
 use super::timers::Timer;
-use crate::journal::RecordRef;
 use crate::pool::{Generation, Orders, send_order};
 use crate::sys::clock::{monotonic_ns, wall_ns};
 use crate::sys::notify::NotifySocket;
@@ -156,15 +155,7 @@ impl Master {
         let (Some(out), Some(error), None) = (out, error, &extra.stdout) else { return };
         extra.stdout = Some(self.captured_text(out));
         extra.stderr = Some(self.captured_text(error));
-        self.journal.append(RecordRef::Ended {
-            slot,
-            id: &row.id,
-            result: extra.result.as_deref(),
-            error: extra.error.as_ref(),
-            stdout: extra.stdout.as_deref(),
-            stderr: extra.stderr.as_deref(),
-            timed_out: row.timed_out,
-        });
+        self.journal.append(extra.record(slot, &row.id, row.timed_out));
         self.runs.set_extra(slot, Box::new(extra));
     }
 

@@ -11,7 +11,6 @@ use super::Master;
 use super::lost::has_mark;
 use super::runs::Extra;
 use super::timers::Timer;
-use crate::journal::RecordRef;
 use crate::sys::clock::{monotonic_ns, wall_ns};
 use crate::sys::fault;
 use crate::sys::memfd;
@@ -210,15 +209,7 @@ impl Master {
                 if header.kind != Reply::Progress {
                     // On record now, not only at its end: the master may die in between.
                     live.said = live.captures.is_empty();
-                    self.journal.append(RecordRef::Ended {
-                        slot: header.slot,
-                        id: &live.id,
-                        result: extra.result.as_deref(),
-                        error: extra.error.as_ref(),
-                        stdout: None,
-                        stderr: None,
-                        timed_out: false,
-                    });
+                    self.journal.append(extra.record(header.slot, &live.id, false));
                 }
                 Some(())
             }

@@ -261,6 +261,19 @@ impl Runs {
         })
     }
 
+    /// The living run in that slot.
+    pub fn alive_in(&self, slot: u32) -> Option<&Live> {
+        match self.entries.get(slot as usize)? {
+            Entry::Live(live) => Some(live),
+            _ => None,
+        }
+    }
+
+    /// How many slots have been used at once.
+    pub fn slots(&self) -> u32 {
+        self.entries.len() as u32
+    }
+
     /// Whether a run lives in that slot.
     pub fn is_alive(&self, slot: u32) -> bool {
         matches!(self.entries.get(slot as usize), Some(Entry::Live(_)))
@@ -285,14 +298,6 @@ impl Runs {
     /// How many ended runs are kept, and the bytes of what they left.
     pub fn kept(&self) -> (usize, usize) {
         (self.ended_count, self.kept_bytes)
-    }
-
-    /// What the journal has to keep: every ended run with something beside its row.
-    pub fn extras(&self) -> impl Iterator<Item = (u32, &str, &Extra)> + '_ {
-        self.entries.iter().enumerate().filter_map(|(slot, entry)| match entry {
-            Entry::Ended(ended) => ended.extra.as_deref().map(|extra| (slot as u32, &*ended.id, extra)),
-            _ => None,
-        })
     }
 
     /// The id of the ended run in `slot` and what it left, if it left something.

@@ -237,7 +237,8 @@ impl Master {
             phase: None,
             askers: 0,
             journal_failed: false,
-            no_compaction_until: 0,
+            renewal: None,
+            no_renewal_until: 0,
             began_at: monotonic_ns(),
             calming: false,
         };

@@ -104,6 +104,7 @@ impl Master {
         self.drain_logs();
         self.trees.groups.leave();
         self.flush_journal();
+        self.journal.stay();
         self.flush_all();
         self.tell_keeper(&ToKeeper::Quit(0), None);
         if self.orphaned {

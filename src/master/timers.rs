@@ -14,6 +14,8 @@ pub enum Timer {
     RunTimeout { slot: u32, seq: u64 },
     /// A signalled run's grace is over: KILL.
     Grace { slot: u32, seq: u64 },
+    /// A journal that has been written anew may be on the disk.
+    Journal,
     /// What is left of an ended, signalled run's group is killed.
     Leftovers(u64),
     /// A `wait` with a timeout gets the status as it is.

@@ -144,6 +144,7 @@ impl Master {
             && !self.apps.notify_due
             && !self.apps.stops_due
             && self.apps.to_end.is_empty()
+            && !self.renews_journal()
             && !self.logs.has_more())
     }
 
@@ -210,8 +211,8 @@ impl Master {
             Timer::Upgrade => self.upgrade_late(),
             Timer::Replace => self.keeper_stays("the keeper does not answer"),
             Timer::AskHow { slot, seq, since } => self.ask_how(slot, seq, since),
-            // Only to wake us: starts are looked at in each turn.
-            Timer::Workers => {}
+            // Only to wake us: starts, and a journal that is written anew, are looked at in each turn.
+            Timer::Workers | Timer::Journal => {}
             Timer::Calm => self.calm(),
             Timer::Refill { pool } => {
                 self.pools[pool].refill_timer = None;

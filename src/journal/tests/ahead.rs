@@ -25,13 +25,13 @@ fn what_is_read_ahead_and_what_follows_is_the_whole() {
 }
 
 #[test]
-fn a_compaction_meanwhile_makes_another_file_and_nothing_is_taken_from_the_former() {
+fn writing_it_anew_meanwhile_makes_another_file_and_nothing_is_taken_from_the_former() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("journal");
     written(&path, &some_records());
     let (mut journal, _) = Journal::open(&path).unwrap();
     let (ahead, _) = Ahead::read(&path).unwrap();
-    journal.compact([queued(7, "7")].into_iter()).unwrap();
+    renewed(&mut journal, &[queued(7, "7")]).unwrap();
     assert_eq!(open_from(&path, ahead).1, Read::All(vec![queued(7, "7")]));
 }
 

@@ -4,6 +4,7 @@ use super::super::*;
 use super::frame::{self, Chain, HEAD, Next};
 use super::{some_records, written};
 use crate::mutation::walk;
+use std::fs;
 
 fn corpus(dir: &Path) -> Vec<Vec<u8>> {
     let path = dir.join("good");

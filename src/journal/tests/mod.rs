@@ -1,10 +1,11 @@
-//! A journal against a list of records: cut, damaged, without room, compacted.
+//! A journal against a list of records: cut, damaged, without room, written anew.
 
 mod ahead;
 mod damaged;
 mod random;
 mod room;
 
+use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use serde_json::value::RawValue;
@@ -49,6 +50,18 @@ fn written(path: &Path, records: &[Record]) {
     records.iter().for_each(|record| journal.append(record));
     journal.flush().unwrap();
     assert_eq!(fs::metadata(path).unwrap().len(), journal.size());
+}
+
+/// Written anew, all at once.
+fn renewed(journal: &mut Journal, records: &[Record]) -> io::Result<()> {
+    journal.begin_anew()?;
+    for record in records {
+        journal.keep(record.into());
+    }
+    while !journal.replace()? {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 fn read(path: &Path) -> Vec<Record> {
@@ -173,7 +186,7 @@ fn a_record_that_is_missing_or_there_twice_is_found_out() {
 }
 
 #[test]
-fn a_compaction_leaves_what_is_alive() {
+fn what_is_written_anew_is_what_is_alive() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("journal");
     fs::write(dir.path().join("journal.new"), "left over").unwrap();
@@ -186,13 +199,13 @@ fn a_compaction_leaves_what_is_alive() {
         }
         journal.flush().unwrap();
     }
-    assert!(journal.wants_compaction(), "{} {}", journal.size(), journal.live_estimate());
+    assert!(journal.is_stale(), "{} {}", journal.size(), journal.live_estimate());
     let alive: Vec<Record> = (0..10).map(|number| queued(number, &request)).collect();
     let expected = journal.live_estimate();
     journal.append(&queued(10, "1"));
     let all = || alive.iter().cloned().chain([queued(10, "1")]);
-    journal.compact(all()).unwrap();
-    assert!(!journal.wants_compaction());
+    renewed(&mut journal, &all().collect::<Vec<_>>()).unwrap();
+    assert!(!journal.is_stale());
     assert_eq!((journal.size(), journal.buffered()), (journal.live_estimate(), 0));
     assert!(journal.size() > expected && journal.size() < expected + 200);
     journal.append(&queued(11, "2"));
@@ -202,7 +215,7 @@ fn a_compaction_leaves_what_is_alive() {
 }
 
 #[test]
-fn a_compaction_that_fails_changes_nothing() {
+fn writing_it_anew_may_fail_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("journal");
     written(&path, &some_records());
@@ -210,7 +223,7 @@ fn a_compaction_that_fails_changes_nothing() {
     journal.append(&queued(7, "7"));
     // A folder of that name cannot be removed as a file is.
     fs::create_dir(dir.path().join("journal.new")).unwrap();
-    assert!(journal.compact([].into_iter()).is_err());
+    assert!(renewed(&mut journal, &[]).is_err());
     journal.flush().unwrap();
     assert_eq!(read(&path), some_records().into_iter().chain([queued(7, "7")]).collect::<Vec<_>>());
 }

@@ -1,10 +1,13 @@
 //! Any records, cut and damaged anywhere.
 
+use std::collections::BTreeMap;
+use std::fs;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::super::*;
-use super::{HEAD, Head, RunError, json, look_at_head, read, written};
+use super::{HEAD, Head, RunError, json, look_at_head, queued, read, renewed, written};
 
 fn any_record() -> impl Strategy<Value = Record> {
     let id = "[a-zA-Z0-9._:-]{1,64}";
@@ -98,8 +101,62 @@ proptest! {
         let _ = Record::decode(&tail);
     }
 
+    /// It is a map, from ids to the latest that was said of them, however many records of what else happened have gone by.
     #[test]
-    fn it_is_a_list_that_can_be_closed_and_compacted(steps in vec((0u8..8, any_record()), 1..40)) {
+    fn whatever_happens_while_it_is_written_anew_is_in_it(steps in vec((0u8..10, 0u32..4), 1..80)) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let (mut journal, _) = Journal::open(&path).unwrap();
+        let (mut expected, mut number) = (BTreeMap::new(), 0u32);
+        // The id that is looked at next.
+        let mut renewal: Option<u32> = None;
+        for (step, id) in steps {
+            match step {
+                0..=2 => {
+                    number += 1;
+                    expected.insert(id, number);
+                    journal.append(&queued(id, &number.to_string()));
+                }
+                3..=4 => {
+                    expected.remove(&id);
+                    journal.append(&Record::Freed { id: format!("run-{id}") });
+                }
+                5 => journal.flush().unwrap(),
+                6 if renewal.is_none() => {
+                    journal.begin_anew().unwrap();
+                    renewal = Some(0);
+                }
+                _ => match renewal {
+                    Some(4) if journal.replace().unwrap() => renewal = None,
+                    // By the next time it is on the disk.
+                    Some(4) => std::thread::sleep(std::time::Duration::from_millis(1)),
+                    Some(at) => {
+                        if let Some(number) = expected.get(&at) {
+                            journal.keep((&queued(at, &number.to_string())).into());
+                        }
+                        renewal = Some(at + 1);
+                    }
+                    None => {}
+                },
+            }
+        }
+        journal.flush().unwrap();
+        let size = journal.size();
+        drop(journal);
+        prop_assert_eq!(fs::metadata(&path).unwrap().len(), size);
+        let mut found = BTreeMap::new();
+        for record in read(&path) {
+            match record {
+                Record::Queued { slot, request, .. } => drop(found.insert(slot, request.get().parse::<u32>().unwrap())),
+                Record::Freed { id } => drop(found.remove(&id["run-".len()..].parse::<u32>().unwrap())),
+                other => prop_assert!(false, "{:?}", other),
+            }
+        }
+        prop_assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn it_is_a_list_that_can_be_closed_and_written_anew(steps in vec((0u8..8, any_record()), 1..40)) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
         let (mut journal, _) = Journal::open(&path).unwrap();
@@ -117,7 +174,7 @@ proptest! {
                 6 => {
                     flushed.append(&mut waiting);
                     flushed.retain(|record| !matches!(record, Record::Freed { .. }));
-                    journal.compact(flushed.iter().cloned()).unwrap();
+                    renewed(&mut journal, &flushed).unwrap();
                     prop_assert_eq!(journal.live_estimate(), journal.size());
                 }
                 _ => {

@@ -134,9 +134,9 @@ impl Master {
     }
 
     /// All notes, for a journal that is written anew.
-    pub(in super::super) fn worker_notes(&self) -> Vec<crate::journal::Record> {
-        let noted = self.apps.workers.iter().filter_map(|(id, worker)| Some((*id, note(worker)?)));
-        noted.map(|(id, state)| crate::journal::Record::Note { id: note_id(id), state }).collect()
+    pub(in super::super) fn worker_notes(&self, from: u32) -> impl Iterator<Item = (u32, crate::journal::Record)> {
+        let noted = self.apps.workers.range(from..).filter_map(|(id, worker)| Some((*id, note(worker)?)));
+        noted.map(|(id, state)| (id, crate::journal::Record::Note { id: note_id(id), state }))
     }
 
     /// Reads the list: apps and workers are there again, without their processes yet.

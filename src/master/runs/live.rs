@@ -7,6 +7,7 @@ use mio::Token;
 use serde_json::value::RawValue;
 
 use super::super::timers::Key;
+use crate::journal::RecordRef;
 use crate::sys::pidfd::PidFd;
 use crate::sys::tree::Member;
 use crate::wire::request::Run as Request;
@@ -61,6 +62,21 @@ pub struct Extra {
     pub stdout: Option<String>,
     /// Captured errors.
     pub stderr: Option<String>,
+}
+
+impl Extra {
+    /// As the journal has it.
+    pub fn record<'a>(&'a self, slot: u32, id: &'a str, timed_out: bool) -> RecordRef<'a> {
+        RecordRef::Ended {
+            slot,
+            id,
+            result: self.result.as_deref(),
+            error: self.error.as_ref(),
+            stdout: self.stdout.as_deref(),
+            stderr: self.stderr.as_deref(),
+            timed_out,
+        }
+    }
 }
 
 impl Live {

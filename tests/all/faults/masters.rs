@@ -21,6 +21,16 @@ pub fn kill(daemon: &Daemon, master: u32) {
     });
 }
 
+/// A connection to a master that answers.
+pub fn answering(daemon: &Daemon) -> Client {
+    eventually("another master answers", || {
+        let mut client = Client::unix(&daemon.socket()).ok()?;
+        client.send_raw(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n").ok()?;
+        client.try_line().ok()??;
+        Some(client)
+    })
+}
+
 /// A master that is stopped as soon as it makes one of these system calls, on its way in or out.
 pub struct Held(Child);
 

@@ -20,6 +20,8 @@ mod resting;
 #[cfg(debug_assertions)]
 mod received;
 #[cfg(debug_assertions)]
+mod renewal;
+#[cfg(debug_assertions)]
 mod steps;
 mod trees;
 mod upgrades;

@@ -4,17 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::house::{Client, Daemon, Setup, eventually};
-
-/// A connection to a master that answers.
-fn answering(daemon: &Daemon) -> Client {
-    eventually("another master answers", || {
-        let mut client = Client::unix(&daemon.socket()).ok()?;
-        client.send_raw(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n").ok()?;
-        client.try_line().ok()??;
-        Some(client)
-    })
-}
+use super::masters::answering;
+use crate::house::{Setup, eventually};
 
 #[test]
 fn fault_01_a_master_that_is_killed_when_it_has_read_a_result_leaves_it_to_the_next() {
