@@ -11,6 +11,7 @@ mod reaper;
 mod replacing;
 mod store;
 mod successor;
+mod turn;
 mod watchdog;
 
 use std::ffi::OsString;
@@ -18,7 +19,6 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use masters::PAUSE;
 use reaper::{Masters, Reaper};
 use replacing::{Candidate, Errand};
 use store::Store;
@@ -31,9 +31,9 @@ use crate::sys::eventfd::EventFd;
 use crate::sys::files::{self, DirLock, LockError};
 use crate::sys::pidfd::PidFd;
 use crate::sys::seqpacket::Batch;
-use crate::sys::signals::{Delivered, Signals};
+use crate::sys::signals::Signals;
 use crate::sys::spawn::SpawnError;
-use crate::sys::{memfd, memory, notify, poll, process};
+use crate::sys::{memfd, notify, process};
 use crate::table::Table;
 use crate::wire::control::{self, ToMaster};
 
@@ -228,111 +228,6 @@ impl<'a> Keeper<'a> {
 }
 
 impl Keeper<'_> {
-    fn run(&mut self) -> io::Result<u8> {
-        loop {
-            let now = monotonic_ns();
-            let leave_by = self.leaving.as_ref().map(|(_, _, at)| *at);
-            let answer_by = self.candidate.as_ref().map(|candidate| candidate.by);
-            let masters = [self.restart_at, self.end_master_at, leave_by, answer_by];
-            let ours = [self.reaper.sweep_at, self.stop_by, self.calm_at, self.watchdog.look_at];
-            let next = masters.into_iter().chain(ours).flatten().min();
-            let timeout = next.map(|at| Duration::from_nanos(at.saturating_sub(now)));
-            // What a master says; once it has closed its end, its own.
-            let master = self.master.as_ref();
-            let said =
-                master.map_or(self.signals.as_fd(), |m| m.control.as_ref().map_or(m.handle.as_fd(), AsFd::as_fd));
-            let ending = master.is_some_and(|m| m.control.is_none());
-            let [signalled, spoken] = poll::readable([self.signals.as_fd(), said], timeout)?;
-            let mut died = Vec::new();
-            if spoken && ending {
-                self.ended_master(&mut died)?;
-            } else if spoken && self.master.is_some() {
-                self.listen();
-            }
-            // Only now: what was said may have made one.
-            let masters = self.masters();
-            if signalled {
-                let (mut reload, mut reopen, mut upgrade, mut stop) = (false, false, false, false);
-                let mut masters_own = false;
-                for signal in self.signals.read()? {
-                    match signal {
-                        Delivered { signal: SIGCHLD, pid } => {
-                            masters_own |= masters[0] == Some(pid);
-                            self.reaper.named(&self.table, pid, &masters, &mut died)?;
-                        }
-                        Delivered { signal: SIGHUP, .. } => reload = true,
-                        Delivered { signal: SIGUSR1, .. } => reopen = true,
-                        Delivered { signal: SIGUSR2, .. } => upgrade = true,
-                        Delivered { .. } => stop = true,
-                    }
-                }
-                self.wake_master()?;
-                if masters_own {
-                    self.see_whether_stopped(now)?;
-                }
-                if reload {
-                    self.reload_due = true;
-                    self.tell(&ToMaster::Reload);
-                }
-                if reopen {
-                    self.tell(&ToMaster::Reopen);
-                }
-                if upgrade {
-                    self.tell(&ToMaster::Upgrade);
-                }
-                if stop {
-                    self.stop();
-                }
-            }
-            let now = monotonic_ns();
-            // Clients wait for a master that is to be started, nobody for those who died with the last one.
-            let starting = self.restart_at.is_some_and(|at| at <= now);
-            if self.reaper.sweep_at.is_some_and(|at| at <= now) && died.is_empty() && !starting {
-                self.reaper.sweep(&self.table, &masters, &mut died)?;
-                self.wake_master()?;
-                // Its signal may have been lost among others'.
-                self.see_whether_stopped(now)?;
-            }
-            for exit in died {
-                if self.successor_died(&exit) || self.candidate_done(&exit) {
-                    continue;
-                }
-                if let Some(code) = self.master_died(&exit) {
-                    return Ok(code);
-                }
-            }
-            if self.stop_by.is_some_and(|at| at <= now) {
-                self.say("the master did not shut down in time: killing it");
-                return Ok(1);
-            }
-            if self.end_master_at.is_some_and(|at| at <= now) {
-                self.end_master_at = None;
-                if let Some(master) = &self.master {
-                    let _ = master.handle.send(SIGKILL); // dead already is as good
-                }
-            }
-            if self.watchdog.look_at.is_some_and(|at| at <= now) {
-                self.look(now)?;
-            }
-            self.end_who_lingers(now);
-            self.end_late_candidate(now);
-            if self.calm_at.is_some_and(|at| at <= now) {
-                self.calm_at = None;
-                memory::give_back();
-            }
-            if self.restart_at.is_some_and(|at| at <= now) {
-                self.restart_at = None;
-                if let Err(e) = self.start_master() {
-                    if self.stop_by.is_some() {
-                        return Ok(self.end_without_master(&e.to_string()));
-                    }
-                    self.say(&format!("{e}; trying again in 5 s"));
-                    self.restart_at = Some(now + PAUSE.1.as_nanos() as u64);
-                }
-            }
-        }
-    }
-
     /// Wakes the master, if it sleeps and there is something new in the ring.
     fn wake_master(&self) -> io::Result<()> {
         if self.table.ring_writer().wake_needed() { self.wake.signal() } else { Ok(()) }

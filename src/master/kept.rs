@@ -8,9 +8,9 @@ use std::path::Path;
 use slog::warn;
 
 use super::gate::Gate;
+use super::handed::Handed;
 use super::left::Left;
 use super::startup::{MasterError, system};
-use super::taking::Handed;
 use crate::handover::{Channel, Said};
 use crate::journal::Ahead;
 use crate::processfile::{self, ProcessFile};

@@ -16,6 +16,7 @@ mod connection;
 mod ending;
 mod exits;
 mod gate;
+mod handed;
 mod handing;
 mod keeping;
 mod kept;
@@ -37,6 +38,7 @@ mod starting;
 mod startup;
 mod stopping;
 mod subscriptions;
+mod succession;
 mod taking;
 mod timers;
 mod trees;
@@ -148,7 +150,7 @@ struct Master {
     counts: Counts,
     apps: apps::Apps,
     /// What a predecessor has handed over, until it is in its place.
-    handed: taking::Handed,
+    handed: handed::Handed,
     /// Captured output of a former master's runs, until the runs are found: (slot, whether it is stderr).
     former_captures: HashMap<(u32, bool), OwnedFd>,
     /// What that one had taken out of them.

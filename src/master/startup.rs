@@ -10,12 +10,12 @@ use slog::{debug, info, warn};
 
 use super::apps::{Apps, List};
 use super::gate::{Gate, TokenFileError};
+use super::handed::Handed;
 use super::kept::{Begun, DEFINITIONS, INBOX, Kept, STAGE, definitions, definitions_file, kept, kept_memory, succeed};
 use super::left::Left;
 use super::listeners::Listener;
 use super::runs::Runs;
 use super::sources::{Source, Sources};
-use super::taking::Handed;
 use super::trees::Trees;
 use super::{Master, logging};
 use crate::handover::TakeError;

@@ -7,33 +7,29 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
-use slog::{error, info, warn};
+use slog::{error, info};
 
 use super::Master;
 use super::runs::Asker;
 use super::sources::Source;
 use super::timers::{Key, Timer};
-use crate::handover::{self, Channel, Said};
+use crate::handover::{Channel, Said};
 use crate::sys::clock::monotonic_ns;
-use crate::sys::pidfd::PidFd;
-use crate::sys::{fault, memfd, poll, process, seqpacket};
-use crate::wire::control::{self, ToKeeper, ToMaster};
+use crate::sys::{fault, memfd, seqpacket};
+use crate::wire::control::{self, ToKeeper};
 use crate::wire::info::Upgraded;
 use crate::wire::rpc::RpcError;
 
 /// How long a successor may take to begin.
 const PREPARE: Duration = Duration::from_secs(10);
 /// How long it may take over; meanwhile nobody is served.
-const TAKE: Duration = Duration::from_secs(5);
+pub(super) const TAKE: Duration = Duration::from_secs(5);
 /// How long we wait for workers that are being replaced or deleted.
 const CALM: Duration = Duration::from_secs(30);
-const SIGHUP: i32 = 1;
-const SIGUSR1: i32 = 10;
-const SIGUSR2: i32 = 12;
 /// What is told of the successor's stderr, in bytes.
 const STDERR: usize = 4096;
 
@@ -44,16 +40,16 @@ pub(super) struct Upgrade {
     pub asked_at: u64,
     binary: String,
     /// Everything but the last step.
-    check: bool,
-    channel: Channel,
+    pub check: bool,
+    pub channel: Channel,
     token: Token,
     stderr: File,
     timer: Key,
-    stage: Stage,
+    pub stage: Stage,
 }
 
 #[derive(Debug)]
-enum Stage {
+pub(super) enum Stage {
     /// It has been asked for.
     Beginning,
     /// It has begun, and waits for us.
@@ -152,7 +148,7 @@ impl Master {
     }
 
     /// No upgrade, or only a check: the successor goes. The answer is given when it has gone.
-    fn end_upgrade(&mut self, outcome: Result<(), String>) {
+    pub(super) fn end_upgrade(&mut self, outcome: Result<(), String>) {
         let Some(upgrade) = &mut self.upgrade else { return };
         if matches!(upgrade.stage, Stage::Ending(_)) {
             return;
@@ -192,131 +188,6 @@ impl Master {
         let text = format!("no upgrade to {}: {why}{stderr}. The daemon carries on as before", upgrade.binary);
         if let Some(asker) = upgrade.asker {
             self.refuse(asker, &RpcError::upgrade_failed(text));
-        }
-    }
-
-    /// Whether the successor waits for us, and we may go: nothing is in between two states that the next master could not tell.
-    pub(super) fn may_hand_over(&self) -> bool {
-        self.upgrade.as_ref().is_some_and(|upgrade| matches!(upgrade.stage, Stage::Prepared))
-            && !self.stopping()
-            && self.apps_are_calm()
-            && self.pools.iter().all(|pool| !pool.outdated)
-            && !self.journal_failed
-    }
-
-    /// Hands everything over. True: the successor serves, and we are to leave. False: nothing has changed.
-    pub(super) fn hand_over(&mut self) -> bool {
-        let mut later = Vec::new();
-        let outcome = self.give_everything(&mut later);
-        let taken = match outcome {
-            Ok(taken) => taken,
-            Err(why) => {
-                self.end_upgrade(Err(why));
-                false
-            }
-        };
-        if taken {
-            self.pass_on(&later);
-            return true;
-        }
-        later.into_iter().for_each(|message| self.obey_keeper(message));
-        false
-    }
-
-    /// What the keeper has said while nobody served is the successor's to hear, and only the keeper can tell it.
-    fn pass_on(&self, later: &[ToMaster]) {
-        let signal = |message: &ToMaster| match message {
-            ToMaster::Reload => Some(SIGHUP),
-            ToMaster::Reopen => Some(SIGUSR1),
-            ToMaster::Upgrade => Some(SIGUSR2),
-            _ => None,
-        };
-        for signal in later.iter().filter_map(signal) {
-            // While it lives the number is its own, and it does not die before us.
-            let parent = process::parent();
-            let told = match parent == self.table.keeper() {
-                true => PidFd::open(parent).and_then(|keeper| keeper.send(signal)),
-                false => Err(io::Error::other("our parent is another process")),
-            };
-            if let Err(e) = told {
-                warn!(self.log, "the keeper cannot be told of a signal again"; "signal" => signal, "error" => %e);
-            }
-        }
-    }
-
-    /// `later`: what the keeper has said about other things meanwhile.
-    fn give_everything(&mut self, later: &mut Vec<ToMaster>) -> Result<bool, String> {
-        let frozen = Instant::now();
-        self.tell_keeper(&ToKeeper::Frozen, None);
-        fault::point("old-frozen");
-        {
-            let Some(upgrade) = &self.upgrade else { return Ok(false) };
-            let (state, fds) = self.everything(upgrade);
-            let state = handover::encode(&state)?;
-            upgrade.channel.give(&state, &fds).map_err(|e| format!("handing over the state: {e}"))?;
-        }
-        fault::point("old-given");
-        let by = frozen + TAKE;
-        loop {
-            let Some(upgrade) = &self.upgrade else { return Ok(false) };
-            match upgrade.channel.heard().map_err(|e| format!("hearing from the new program: {e}"))? {
-                Said::Taken => break,
-                Said::Refused(why) => return Err(format!("it cannot take over: {why}")),
-                Said::Gone => return Err("it ended while it took over".to_owned()),
-                Said::Nothing | Said::Prepared => {}
-            }
-            self.hear_keeper(later)?;
-            let left = by.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(format!("it did not take over within {TAKE:?}"));
-            }
-            let fds = [upgrade.channel.as_fd(), self.keeper.as_fd()];
-            poll::readable(fds, Some(left)).map_err(|e| format!("waiting for the new program: {e}"))?;
-        }
-        if self.upgrade.as_ref().is_some_and(|upgrade| upgrade.check) {
-            self.end_upgrade(Ok(()));
-            return Ok(false);
-        }
-        fault::point("old-taken");
-        self.tell_keeper(&ToKeeper::Commit, None);
-        fault::point("old-committed");
-        loop {
-            // From here on the keeper decides, and it always answers: it may have made the other one the master already.
-            if self.hear_keeper(later)? {
-                fault::point("old-leaving");
-                info!(self.log, "a successor serves; leaving"; "ms" => frozen.elapsed().as_millis() as u64);
-                return Ok(true);
-            }
-            let fds = [self.keeper.as_fd(), self.keeper.as_fd()];
-            poll::readable(fds, None).map_err(|e| format!("waiting for the keeper: {e}"))?;
-        }
-    }
-
-    /// True: we are to leave. What is not about the upgrade is for later.
-    fn hear_keeper(&self, later: &mut Vec<ToMaster>) -> Result<bool, String> {
-        let mut batch = seqpacket::Batch::new(1, control::MAX);
-        loop {
-            let received = batch.receive(self.keeper.as_fd()).map_err(|e| format!("hearing from the keeper: {e}"))?;
-            if received.messages == 0 && !received.more {
-                return if received.closed { Err("the keeper has died".to_owned()) } else { Ok(false) };
-            }
-            for i in 0..received.messages {
-                match ToMaster::decode(batch.message(i).0) {
-                    Some(ToMaster::Leave) => return Ok(true),
-                    Some(message) => {
-                        let why = match &message {
-                            ToMaster::NoSuccessor(why) => Some(why.clone()),
-                            ToMaster::Terminate | ToMaster::Kill => Some("the daemon is to shut down".to_owned()),
-                            _ => None,
-                        };
-                        later.push(message);
-                        if let Some(why) = why {
-                            return Err(why);
-                        }
-                    }
-                    None => warn!(self.log, "the keeper said something that is not known"),
-                }
-            }
         }
     }
 }
