@@ -6,13 +6,14 @@
 //! ```text
 //! words 0..512      header: magic, layout, pids, the ring's counters, and the master's beat (beat.rs)
 //! then              the exit ring: RING entries of 16 words, written by the keeper alone  (ring.rs)
-//! then              the slots: one run each, 72 words, written by the master alone        (slot.rs)
+//! then              the slots: one run each, 72 words, written by the master alone        (slot.rs, record.rs)
 //! ```
 //!
 //! Everything is a 64-bit word, little-endian as the machine is; nothing in here allocates but [`Reader`].
 
 mod beat;
 mod ended;
+mod record;
 mod ring;
 mod slot;
 
@@ -24,8 +25,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use beat::{Beat, Seen};
 pub use ended::{EndedRow, Row};
+pub use record::Record;
 pub use ring::{ExitEntry, RingReader, RingWriter};
-pub use slot::{Claim, Record};
+pub use slot::Claim;
 
 use crate::sys::files;
 use crate::sys::shm::{ReadOnly, Words};
@@ -186,7 +188,7 @@ impl Reader {
     /// Each run that is in the table now, in the order of slots. One that is being written at the
     /// moment is read again until it is whole.
     pub fn rows(&self) -> impl Iterator<Item = Record> + '_ {
-        (0..self.slots_used()).filter_map(|n| slot::read(n, |i| self.words.load(SLOTS_AT + i).unwrap_or(0)))
+        (0..self.slots_used()).filter_map(|n| record::read(n, |i| self.words.load(SLOTS_AT + i).unwrap_or(0)))
     }
 }
 

@@ -3,9 +3,10 @@
 use serde_json::Value;
 
 use super::super::apps::{ALIASES, APP_KEYS, FOREIGN, LISTEN_KEYS, READY_KEYS};
-use super::super::check::{FILE_KEYS, POOL_KEYS};
+use super::super::check::FILE_KEYS;
 use super::super::fields::{Keys, camel_case};
 use super::super::parts::{IDLE_KEYS, LIMITS_KEYS};
+use super::super::pool::POOL_KEYS;
 use super::super::{HugePages, Output, Runtime, SCHEMA, Shutdown};
 use super::Place;
 

@@ -170,6 +170,6 @@ proptest! {
     /// No content of a table file makes a reader panic.
     #[test]
     fn damaged_slots_are_read_without_panic(words in prop::collection::vec(any::<u64>(), slot::SLOT_WORDS)) {
-        let _ = slot::read(0, |i| words[i % slot::SLOT_WORDS]);
+        let _ = record::read(0, |i| words[i % slot::SLOT_WORDS]);
     }
 }
