@@ -31,8 +31,8 @@ pub enum Renewal {
     Workers(u32),
     /// What is noted of lines.
     Lines,
-    /// It is waited for the disk. When it was asked last, ns monotonic.
-    Disk { looked_at: u64 },
+    /// It is waited for the disk. When it is to be asked next, ns monotonic.
+    Disk { at: u64 },
 }
 
 impl Master {
@@ -112,25 +112,27 @@ impl Master {
                     self.journal.keep((&note).into());
                 }
                 self.journal.renew()?;
-                Some(Renewal::Disk { looked_at: 0 })
+                Some(Renewal::Disk { at: 0 })
             }
-            Renewal::Disk { looked_at } if looked_at + DISK_PAUSE.as_nanos() as u64 > monotonic_ns() => {
-                Some(Renewal::Disk { looked_at })
-            }
+            Renewal::Disk { at } if at > monotonic_ns() => Some(Renewal::Disk { at }),
             Renewal::Disk { .. } if self.journal.replace()? => {
                 fault::point("journal-replaced");
                 None
             }
             Renewal::Disk { .. } => {
-                self.timers.after(DISK_PAUSE, Timer::Journal);
-                Some(Renewal::Disk { looked_at: monotonic_ns() })
+                let at = monotonic_ns() + DISK_PAUSE.as_nanos() as u64;
+                self.timers.at(at, Timer::Journal);
+                Some(Renewal::Disk { at })
             }
         })
     }
 
-    /// Whether there is more to write now; else the disk is waited for.
+    /// Whether its next step may be taken now; else there is none, or a timer wakes us for it.
     pub(super) fn renews_journal(&self) -> bool {
-        self.renewal.as_ref().is_some_and(|step| !matches!(step, Renewal::Disk { .. }))
+        self.renewal.as_ref().is_some_and(|step| match step {
+            Renewal::Disk { at } => *at <= monotonic_ns(),
+            _ => true,
+        })
     }
 
     /// What the runs from this slot on leave, as far as one step goes, and the slot that it has come to; None: these were the last.

@@ -1,6 +1,7 @@
 //! A journal that is written anew while its master serves, and masters that are killed meanwhile.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -85,6 +86,21 @@ fn a_journal_is_written_anew_while_runs_come_and_go() {
     kept.is_whole(&more);
     kill(&kept.daemon, kept.daemon.master());
     kept.is_whole(&more);
+}
+
+#[test]
+fn a_journal_is_written_anew_to_the_end_by_a_master_that_has_nothing_else_to_do() {
+    let kept = Kept::new();
+    let mut client = kept.daemon.client();
+    // A while after its start a master looks at its memory. From then on nothing wakes it but these, all in one turn.
+    std::thread::sleep(Duration::from_secs(3));
+    let requests: Vec<String> = (0..MANY)
+        .map(|n| json!({"jsonrpc": "2.0", "id": n, "method": "free", "params": {"id": format!("freed-{n}")}}))
+        .map(|request| format!("{request}\n"))
+        .collect();
+    client.send_raw(requests.concat().as_bytes()).unwrap();
+    eventually("the journal is written anew", || kept.is_written_anew().then_some(()));
+    kept.is_whole(&[]);
 }
 
 #[test]
