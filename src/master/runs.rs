@@ -189,7 +189,10 @@ impl Runs {
     }
 
     fn forget(&mut self, slot: u32, seq: u64, id: &str) {
-        self.ids.remove(id);
+        // Rows that are read while somebody else changes them may have an id twice: the younger run's it is.
+        if self.find(id) == Some(slot) {
+            self.ids.remove(id);
+        }
         self.order.remove(&seq);
         self.free.push(slot);
     }
