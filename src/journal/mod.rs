@@ -126,6 +126,11 @@ impl Journal {
         self.torn.as_mut().map_or(Ok(()), |torn| torn.cut_off(&self.file))
     }
 
+    /// Whether it tells of that id something that has not been taken back; of two ids in a great many that of the other, too.
+    pub fn tells_of(&self, id: &str) -> bool {
+        self.live.has(id) || self.anew.as_ref().is_some_and(|anew| anew.live.has(id))
+    }
+
     /// Bytes of the file.
     pub fn size(&self) -> u64 {
         self.size
@@ -216,6 +221,10 @@ impl Live {
             live.count(record.into(), *bytes);
         }
         live
+    }
+
+    fn has(&self, id: &str) -> bool {
+        self.runs.contains_key(&self.hasher.hash_one(id))
     }
 
     fn count(&mut self, record: RecordRef, bytes: u64) {

@@ -49,6 +49,7 @@ impl Left {
     pub fn take(&mut self, table: &Table, records: Vec<Journaled>) {
         for record in &records {
             if let Journaled::Freed { id } = record {
+                self.on_record.requests.remove(id);
                 self.on_record.extras.remove(id);
                 self.on_record.notes.remove(id);
                 self.on_record.lines.remove(id);

@@ -303,6 +303,14 @@ impl Runs {
         (self.ended_count, self.kept_bytes)
     }
 
+    /// The id of the ended run in `slot`.
+    pub fn ended_id(&self, slot: u32) -> Option<&str> {
+        match self.entries.get(slot as usize)? {
+            Entry::Ended(ended) => Some(&ended.id),
+            _ => None,
+        }
+    }
+
     /// The id of the ended run in `slot` and what it left, if it left something.
     pub fn extra(&self, slot: u32) -> Option<(&str, &Extra)> {
         match self.entries.get(slot as usize)? {

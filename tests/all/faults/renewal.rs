@@ -104,6 +104,28 @@ fn a_journal_is_written_anew_to_the_end_by_a_master_that_has_nothing_else_to_do(
 }
 
 #[test]
+fn requests_of_runs_that_have_left_nothing_do_not_stay_in_the_journal() {
+    let daemon = Setup::native(json!({"idle": 0, "max_running": 1})).start();
+    let mut client = daemon.client();
+    client.start("sleep", json!({"ms": 60_000}), "first");
+    let ids: Vec<String> = (0..MANY).map(|n| format!("waited-{n}")).collect();
+    for id in &ids {
+        let params = json!({"code": 0, "more": "x".repeat(LARGE)});
+        assert_eq!(client.ok("run", json!({"entry": "exit", "params": params, "id": id}))["state"], "queued");
+    }
+    client.end("first");
+    for id in &ids {
+        assert_eq!(client.wait(id)["result"], json!(null));
+    }
+    let size = || std::fs::metadata(daemon.dir().join("journal")).unwrap().len();
+    assert!(size() > (MANY * LARGE) as u64, "they are on record while they wait");
+    for id in &ids {
+        client.ok("free", json!({"id": id}));
+    }
+    eventually("the journal is written anew", || (size() < 100_000).then_some(()));
+}
+
+#[test]
 fn fault_01_a_master_that_is_killed_while_it_writes_the_journal_anew_loses_nothing() {
     for step in ["journal-renewed", "journal-waits", "journal-replaced"] {
         let kept = Kept::new();
