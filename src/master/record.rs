@@ -13,6 +13,8 @@ use crate::sys::clock::monotonic_ns;
 use crate::sys::fault;
 use crate::wire::control::ToKeeper;
 
+/// Between two tries to write what could not be written, if nothing else happens.
+const WRITE_PAUSE: Duration = Duration::from_secs(1);
 /// Between two tries to write the journal anew.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(10);
 /// A step of that has written so many bytes, or looked at so many slots or workers: a fraction of a millisecond.
@@ -43,6 +45,8 @@ impl Master {
             Ok(()) => self.journal_failed = false,
             Err(e) if !self.journal_failed => {
                 self.journal_failed = true;
+                self.timers.cancel(self.journal_timer);
+                self.write_journal_again();
                 error!(self.log, "the journal cannot be written; results live in memory only until it can"; "error" => %e);
             }
             Err(_) => {}
@@ -53,6 +57,11 @@ impl Master {
             self.tell_keeper(&ToKeeper::Drop(name), None);
         }
         self.ends_are_noted();
+    }
+
+    /// In a while, if it cannot be written now: each turn begins and ends with that. There may be room by then without anybody saying so.
+    pub(super) fn write_journal_again(&mut self) {
+        self.journal_timer = self.journal_failed.then(|| self.timers.after(WRITE_PAUSE, Timer::Unwritten));
     }
 
     /// A journal that is mostly about the past is written anew: between turns, when everything that it has to tell is in its place,

@@ -237,6 +237,7 @@ impl Master {
             phase: None,
             askers: 0,
             journal_failed: false,
+            journal_timer: None,
             renewal: None,
             no_renewal_until: 0,
             began_at: monotonic_ns(),
