@@ -80,6 +80,8 @@ impl Journal {
         for (record, bytes) in &records {
             live.count(record.into(), *bytes);
         }
+        // A master that was killed while it wrote the journal anew has left it, and it may be long until the next one does.
+        let _ = std::fs::remove_file(beside(path, ".new"));
         let journal = Journal { path: path.to_owned(), file, size, chain, buffer: Vec::new(), live, torn, anew: None };
         let records = records.into_iter().map(|(record, _)| record).collect();
         Ok((journal, if follow { Read::More(records) } else { Read::All(records) }))

@@ -76,7 +76,7 @@ impl Master {
                 let begun = self.journal.begin_anew();
                 self.tell_torn(was);
                 if let Err(e) = begun {
-                    return warn!(self.log, "writing the journal anew"; "error" => %e);
+                    return self.not_renewed(&e);
                 }
                 Renewal::Runs(0)
             }
@@ -87,8 +87,14 @@ impl Master {
         });
         match self.renew_journal(step) {
             Ok(next) => self.renewal = next,
-            Err(e) => warn!(self.log, "writing the journal anew"; "error" => %e),
+            Err(e) => self.not_renewed(&e),
         }
+    }
+
+    fn not_renewed(&self, error: &io::Error) {
+        let (bytes, alive) = (self.journal.size(), self.journal.live_estimate());
+        warn!(self.log, "the journal cannot be written anew beside itself; it stays as long as it is, nothing is lost, and it is tried again";
+            "error" => %error, "bytes_needed" => alive, "bytes" => bytes, "file" => %self.options.dirs.journal().display());
     }
 
     /// Whether the journal's damaged end could not be kept elsewhere yet.
