@@ -80,6 +80,8 @@ impl Journal {
         for (record, bytes) in &records {
             live.count(record.into(), *bytes);
         }
+        // A master that was killed while it wrote the journal anew has left it, and it may be long until the next one does.
+        let _ = std::fs::remove_file(beside(path, ".new"));
         let journal = Journal { path: path.to_owned(), file, size, chain, buffer: Vec::new(), live, torn, anew: None };
         let records = records.into_iter().map(|(record, _)| record).collect();
         Ok((journal, if follow { Read::More(records) } else { Read::All(records) }))
@@ -124,6 +126,11 @@ impl Journal {
     /// What is damaged and still there would be lost under the next record.
     fn cut_off(&mut self) -> io::Result<()> {
         self.torn.as_mut().map_or(Ok(()), |torn| torn.cut_off(&self.file))
+    }
+
+    /// Whether it tells of that id something that has not been taken back; of two ids in a great many that of the other, too.
+    pub fn tells_of(&self, id: &str) -> bool {
+        self.live.has(id) || self.anew.as_ref().is_some_and(|anew| anew.live.has(id))
     }
 
     /// Bytes of the file.
@@ -216,6 +223,10 @@ impl Live {
             live.count(record.into(), *bytes);
         }
         live
+    }
+
+    fn has(&self, id: &str) -> bool {
+        self.runs.contains_key(&self.hasher.hash_one(id))
     }
 
     fn count(&mut self, record: RecordRef, bytes: u64) {

@@ -96,7 +96,8 @@ impl Master {
 
     /// Forgets an ended run.
     pub(super) fn forget(&mut self, slot: u32) {
-        if let Some((id, _)) = self.runs.extra(slot) {
+        // One that has left nothing may have been asked for on record.
+        if let Some(id) = self.runs.ended_id(slot).filter(|id| self.journal.tells_of(id)) {
             self.journal.append(RecordRef::Freed { id });
         }
         if self.runs.free(slot) {

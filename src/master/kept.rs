@@ -72,7 +72,7 @@ pub(super) fn succeed(keeper: &OwnedFd, options: &ServeOptions) -> Result<(Kept,
         // Most of what there is to read, too. What cannot be read now is an error later.
         let mut left = Left::read(&table, true);
         let ahead = Ahead::read(&options.dirs.journal()).ok().map(|(ahead, records)| {
-            left.take(records);
+            left.take(&table, records);
             ahead
         });
         channel.say(&Said::Prepared).map_err(system("speaking to the master"))?;

@@ -45,10 +45,11 @@ impl Left {
         self.on_record = OnRecord::default();
     }
 
-    /// What the journal tells.
-    pub fn take(&mut self, records: Vec<Journaled>) {
+    /// What the journal tells. `table`: the one that was read.
+    pub fn take(&mut self, table: &Table, records: Vec<Journaled>) {
         for record in &records {
             if let Journaled::Freed { id } = record {
+                self.on_record.requests.remove(id);
                 self.on_record.extras.remove(id);
                 self.on_record.notes.remove(id);
                 self.on_record.lines.remove(id);
@@ -60,7 +61,7 @@ impl Left {
                 Journaled::Queued { id, request, .. } => drop(self.on_record.requests.insert(id, request)),
                 Journaled::Ended { id, result, error, stdout, stderr, .. } => {
                     let extra = Box::new(Extra { result, error, stdout, stderr });
-                    if let Some(extra) = self.former.leave(&id, extra) {
+                    if let Some(extra) = self.former.leave(table, &id, extra) {
                         self.on_record.extras.insert(id, extra);
                     }
                 }

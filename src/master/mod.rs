@@ -167,8 +167,10 @@ struct Master {
     phase: Option<Phase>,
     askers: u64,
     journal_failed: bool,
-    /// ns monotonic.
+    /// Then it is tried again, even if nothing else happens.
+    journal_timer: Option<timers::Key>,
     renewal: Option<record::Renewal>,
+    /// ns monotonic.
     no_renewal_until: u64,
     began_at: u64,
     /// A timer runs for [`Master::calm`].

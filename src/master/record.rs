@@ -13,6 +13,8 @@ use crate::sys::clock::monotonic_ns;
 use crate::sys::fault;
 use crate::wire::control::ToKeeper;
 
+/// Between two tries to write what could not be written, if nothing else happens.
+const WRITE_PAUSE: Duration = Duration::from_secs(1);
 /// Between two tries to write the journal anew.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(10);
 /// A step of that has written so many bytes, or looked at so many slots or workers: a fraction of a millisecond.
@@ -31,8 +33,8 @@ pub enum Renewal {
     Workers(u32),
     /// What is noted of lines.
     Lines,
-    /// It is waited for the disk. When it was asked last, ns monotonic.
-    Disk { looked_at: u64 },
+    /// It is waited for the disk. When it is to be asked next, ns monotonic.
+    Disk { at: u64 },
 }
 
 impl Master {
@@ -43,6 +45,8 @@ impl Master {
             Ok(()) => self.journal_failed = false,
             Err(e) if !self.journal_failed => {
                 self.journal_failed = true;
+                self.timers.cancel(self.journal_timer);
+                self.write_journal_again();
                 error!(self.log, "the journal cannot be written; results live in memory only until it can"; "error" => %e);
             }
             Err(_) => {}
@@ -53,6 +57,11 @@ impl Master {
             self.tell_keeper(&ToKeeper::Drop(name), None);
         }
         self.ends_are_noted();
+    }
+
+    /// In a while, if it cannot be written now: each turn begins and ends with that. There may be room by then without anybody saying so.
+    pub(super) fn write_journal_again(&mut self) {
+        self.journal_timer = self.journal_failed.then(|| self.timers.after(WRITE_PAUSE, Timer::Unwritten));
     }
 
     /// A journal that is mostly about the past is written anew: between turns, when everything that it has to tell is in its place,
@@ -67,7 +76,7 @@ impl Master {
                 let begun = self.journal.begin_anew();
                 self.tell_torn(was);
                 if let Err(e) = begun {
-                    return warn!(self.log, "writing the journal anew"; "error" => %e);
+                    return self.not_renewed(&e);
                 }
                 Renewal::Runs(0)
             }
@@ -78,8 +87,14 @@ impl Master {
         });
         match self.renew_journal(step) {
             Ok(next) => self.renewal = next,
-            Err(e) => warn!(self.log, "writing the journal anew"; "error" => %e),
+            Err(e) => self.not_renewed(&e),
         }
+    }
+
+    fn not_renewed(&self, error: &io::Error) {
+        let (bytes, alive) = (self.journal.size(), self.journal.live_estimate());
+        warn!(self.log, "the journal cannot be written anew beside itself; it stays as long as it is, nothing is lost, and it is tried again";
+            "error" => %error, "bytes_needed" => alive, "bytes" => bytes, "file" => %self.options.dirs.journal().display());
     }
 
     /// Whether the journal's damaged end could not be kept elsewhere yet.
@@ -112,25 +127,27 @@ impl Master {
                     self.journal.keep((&note).into());
                 }
                 self.journal.renew()?;
-                Some(Renewal::Disk { looked_at: 0 })
+                Some(Renewal::Disk { at: 0 })
             }
-            Renewal::Disk { looked_at } if looked_at + DISK_PAUSE.as_nanos() as u64 > monotonic_ns() => {
-                Some(Renewal::Disk { looked_at })
-            }
+            Renewal::Disk { at } if at > monotonic_ns() => Some(Renewal::Disk { at }),
             Renewal::Disk { .. } if self.journal.replace()? => {
                 fault::point("journal-replaced");
                 None
             }
             Renewal::Disk { .. } => {
-                self.timers.after(DISK_PAUSE, Timer::Journal);
-                Some(Renewal::Disk { looked_at: monotonic_ns() })
+                let at = monotonic_ns() + DISK_PAUSE.as_nanos() as u64;
+                self.timers.at(at, Timer::Journal);
+                Some(Renewal::Disk { at })
             }
         })
     }
 
-    /// Whether there is more to write now; else the disk is waited for.
+    /// Whether its next step may be taken now; else there is none, or a timer wakes us for it.
     pub(super) fn renews_journal(&self) -> bool {
-        self.renewal.as_ref().is_some_and(|step| !matches!(step, Renewal::Disk { .. }))
+        self.renewal.as_ref().is_some_and(|step| match step {
+            Renewal::Disk { at } => *at <= monotonic_ns(),
+            _ => true,
+        })
     }
 
     /// What the runs from this slot on leave, as far as one step goes, and the slot that it has come to; None: these were the last.

@@ -189,7 +189,10 @@ impl Runs {
     }
 
     fn forget(&mut self, slot: u32, seq: u64, id: &str) {
-        self.ids.remove(id);
+        // Rows that are read while somebody else changes them may have an id twice: the younger run's it is.
+        if self.find(id) == Some(slot) {
+            self.ids.remove(id);
+        }
         self.order.remove(&seq);
         self.free.push(slot);
     }
@@ -298,6 +301,14 @@ impl Runs {
     /// How many ended runs are kept, and the bytes of what they left.
     pub fn kept(&self) -> (usize, usize) {
         (self.ended_count, self.kept_bytes)
+    }
+
+    /// The id of the ended run in `slot`.
+    pub fn ended_id(&self, slot: u32) -> Option<&str> {
+        match self.entries.get(slot as usize)? {
+            Entry::Ended(ended) => Some(&ended.id),
+            _ => None,
+        }
     }
 
     /// The id of the ended run in `slot` and what it left, if it left something.

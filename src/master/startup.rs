@@ -125,10 +125,10 @@ impl Master {
         }
         let (journal, read) = Journal::open_from(&options.dirs.journal(), ahead)?;
         match read {
-            Read::More(records) => left.take(records),
+            Read::More(records) => left.take(&table, records),
             Read::All(records) => {
                 left.begin_anew();
-                left.take(records);
+                left.take(&table, records);
             }
         }
         if let Some(torn) = journal.torn() {
@@ -237,6 +237,7 @@ impl Master {
             phase: None,
             askers: 0,
             journal_failed: false,
+            journal_timer: None,
             renewal: None,
             no_renewal_until: 0,
             began_at: monotonic_ns(),

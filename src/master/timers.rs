@@ -16,6 +16,8 @@ pub enum Timer {
     Grace { slot: u32, seq: u64 },
     /// A journal that has been written anew may be on the disk.
     Journal,
+    /// The journal, which could not be written, is tried again.
+    Unwritten,
     /// What is left of an ended, signalled run's group is killed.
     Leftovers(u64),
     /// A `wait` with a timeout gets the status as it is.

@@ -213,6 +213,7 @@ impl Master {
             Timer::AskHow { slot, seq, since } => self.ask_how(slot, seq, since),
             // Only to wake us: starts, and a journal that is written anew, are looked at in each turn.
             Timer::Workers | Timer::Journal => {}
+            Timer::Unwritten => self.write_journal_again(),
             Timer::Calm => self.calm(),
             Timer::Refill { pool } => {
                 self.pools[pool].refill_timer = None;

@@ -215,6 +215,21 @@ fn what_is_written_anew_is_what_is_alive() {
 }
 
 #[test]
+fn what_was_being_written_anew_does_not_outlive_its_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, new) = (dir.path().join("journal"), dir.path().join("journal.new"));
+    written(&path, &some_records());
+    let (mut journal, _) = Journal::open(&path).unwrap();
+    journal.begin_anew().unwrap();
+    journal.keep((&queued(7, "7")).into());
+    journal.renew().unwrap();
+    drop(journal);
+    assert!(new.exists(), "as a master that was killed leaves it");
+    assert_eq!(read(&path), some_records());
+    assert!(!new.exists());
+}
+
+#[test]
 fn writing_it_anew_may_fail_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("journal");

@@ -93,9 +93,11 @@ impl Former {
         })
     }
 
-    /// What an ended run has left. Given back if none of that id has been read.
-    pub fn leave(&mut self, id: &str, extra: Box<Extra>) -> Option<Box<Extra>> {
-        let slot = self.runs.find(id);
+    /// What an ended run has left. Given back if none of that id has been read, or if its row has changed since: then it may be of
+    /// another run, to which the id was given when the one that has been read was freed.
+    pub fn leave(&mut self, table: &Table, id: &str, extra: Box<Extra>) -> Option<Box<Extra>> {
+        let versions = &self.versions;
+        let slot = self.runs.find(id).filter(|slot| versions.get(*slot as usize) == Some(&table.version(*slot)));
         let Some(Entry::Ended(ended)) = slot.and_then(|slot| self.runs.entries.get_mut(slot as usize)) else {
             return Some(extra);
         };
@@ -236,12 +238,32 @@ mod tests {
         claim(&table, 1, "alive", 20);
         let mut former = read(&table);
         let extra = || Box::new(Extra { stdout: Some("out".into()), ..Extra::default() });
-        assert!(former.leave("ended", extra()).is_none());
-        assert!(former.leave("ended", extra()).is_none(), "once more, as a journal may have it");
-        assert!(former.leave("alive", extra()).is_some() && former.leave("nobody", extra()).is_some());
+        assert!(former.leave(&table, "ended", extra()).is_none());
+        assert!(former.leave(&table, "ended", extra()).is_none(), "once more, as a journal may have it");
+        assert!(former.leave(&table, "alive", extra()).is_some() && former.leave(&table, "nobody", extra()).is_some());
         let (mut runs, _) = former.catch_up(&table, 1, |_| Some(0));
         assert_eq!((runs.kept(), runs.extra(0).map(|(id, _)| id)), ((1, 3), Some("ended")));
         assert!(runs.free(0));
         assert_eq!(runs.kept(), (0, 0));
+    }
+
+    #[test]
+    fn an_id_that_is_used_again_is_that_of_the_younger_run() {
+        let (_folder, table) = table();
+        ended(&table, 0, "again", 10);
+        ended(&table, 1, "and again", 20);
+        // Freed, and its id used again, while the rows are read.
+        ended(&table, 2, "and again", 30);
+        let mut former = read(&table);
+        table.clear(1);
+        // The same when they have been read.
+        table.clear(0);
+        ended(&table, 0, "again", 40);
+        let extra = || Box::new(Extra { stdout: Some("out".into()), ..Extra::default() });
+        assert!(former.leave(&table, "again", extra()).is_some(), "it is none of those that have been read");
+        assert!(former.leave(&table, "and again", extra()).is_none());
+        let (runs, others) = former.catch_up(&table, 1, |_| Some(0));
+        assert_eq!((others, runs.find("again"), runs.find("and again")), (HashSet::from([0]), None, Some(2)));
+        assert_eq!((runs.kept(), runs.extra(2).map(|(id, _)| id)), ((1, 3), Some("and again")));
     }
 }

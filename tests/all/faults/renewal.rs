@@ -1,6 +1,7 @@
 //! A journal that is written anew while its master serves, and masters that are killed meanwhile.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -85,6 +86,43 @@ fn a_journal_is_written_anew_while_runs_come_and_go() {
     kept.is_whole(&more);
     kill(&kept.daemon, kept.daemon.master());
     kept.is_whole(&more);
+}
+
+#[test]
+fn a_journal_is_written_anew_to_the_end_by_a_master_that_has_nothing_else_to_do() {
+    let kept = Kept::new();
+    let mut client = kept.daemon.client();
+    // A while after its start a master looks at its memory. From then on nothing wakes it but these, all in one turn.
+    std::thread::sleep(Duration::from_secs(3));
+    let requests: Vec<String> = (0..MANY)
+        .map(|n| json!({"jsonrpc": "2.0", "id": n, "method": "free", "params": {"id": format!("freed-{n}")}}))
+        .map(|request| format!("{request}\n"))
+        .collect();
+    client.send_raw(requests.concat().as_bytes()).unwrap();
+    eventually("the journal is written anew", || kept.is_written_anew().then_some(()));
+    kept.is_whole(&[]);
+}
+
+#[test]
+fn requests_of_runs_that_have_left_nothing_do_not_stay_in_the_journal() {
+    let daemon = Setup::native(json!({"idle": 0, "max_running": 1})).start();
+    let mut client = daemon.client();
+    client.start("sleep", json!({"ms": 60_000}), "first");
+    let ids: Vec<String> = (0..MANY).map(|n| format!("waited-{n}")).collect();
+    for id in &ids {
+        let params = json!({"code": 0, "more": "x".repeat(LARGE)});
+        assert_eq!(client.ok("run", json!({"entry": "exit", "params": params, "id": id}))["state"], "queued");
+    }
+    client.end("first");
+    for id in &ids {
+        assert_eq!(client.wait(id)["result"], json!(null));
+    }
+    let size = || std::fs::metadata(daemon.dir().join("journal")).unwrap().len();
+    assert!(size() > (MANY * LARGE) as u64, "they are on record while they wait");
+    for id in &ids {
+        client.ok("free", json!({"id": id}));
+    }
+    eventually("the journal is written anew", || (size() < 100_000).then_some(()));
 }
 
 #[test]

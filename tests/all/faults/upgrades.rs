@@ -62,6 +62,32 @@ fn an_upgrade_answers_on_the_same_connection_and_everything_goes_on() {
 }
 
 #[test]
+fn an_id_that_is_used_again_while_a_successor_waits_has_the_younger_runs_result() {
+    // It does not end when it is asked to: so long the successor waits, with everything read that there was.
+    let script = "trap '' INT; echo >> began; while :; do sleep 0.1; done";
+    let worker = json!({"name": "slow", "script": "/bin/sh", "args": ["-c", script], "kill_timeout": 3000});
+    let daemon = Setup::native(json!({"idle": 0})).worker(worker).start();
+    let mut client = daemon.client();
+    let run = |client: &mut Client, what: &str| {
+        let params = json!({"entry": "echo", "params": what, "id": "again", "wait": true});
+        assert_eq!(client.ok("run", params)["result"], what);
+    };
+    run(&mut client, "elder");
+    eventually("the worker does not mind", || daemon.path().join("began").exists().then_some(()));
+    let (mut deleting, mut upgrading) = (daemon.client(), daemon.client());
+    let deleted = deleting.send("apps.delete", json!({"target": "slow"}));
+    eventually("it is asked to end", || (client.worker("slow", 0)["state"] == "stopping").then_some(()));
+    let upgraded = upgrading.send("upgrade", json!({"binary": preforkd()}));
+    eventually("the successor waits", || daemon.log().contains("looking for a successor").then_some(()));
+    std::thread::sleep(Duration::from_millis(500));
+    client.ok("free", json!({"id": "again"}));
+    run(&mut client, "younger");
+    deleting.receive(deleted).unwrap();
+    upgrading.receive(upgraded).unwrap();
+    assert_eq!(client.ok("status", json!({"id": "again"}))["result"], "younger");
+}
+
+#[test]
 fn a_check_does_everything_but_the_last_step() {
     let daemon = ticking().start();
     let master = daemon.master();
