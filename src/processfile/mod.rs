@@ -23,6 +23,7 @@ pub mod import;
 mod jsonc;
 mod parts;
 mod paths;
+mod related;
 #[cfg(test)]
 mod tests;
 mod tree;
