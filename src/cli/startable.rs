@@ -187,6 +187,11 @@ impl Options {
         }
         let text = json!({ "apps": [app] }).to_string();
         let apps = match &self.pool {
+            Some(_) if self.name.is_none() => {
+                return Err(Error::Usage(
+                    "--pool: there is no script that would give the app a name: say one with --name".to_owned(),
+                ));
+            }
             // The pool is the daemon's, and its name and entry are checked there.
             Some(pool) => processfile::parse_apps(&text, &folder, &[pool]).map(|(apps, _)| apps),
             None => processfile::parse(&text, &folder.join("the command line")).map(|file| file.apps),

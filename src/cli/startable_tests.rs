@@ -53,6 +53,8 @@ fn an_entry_of_a_pool_needs_no_word() {
     let Program::Pool { pool, params, .. } = app.program else { panic!() };
     assert_eq!((pool.as_str(), params.unwrap().get()), ("billing", "{\"a\":1}"));
     assert!(matches!(found("x.php", &options, &[]), Err(Error::Usage(_))));
+    let nameless = found("", &Options { name: None, ..options }, &[]).unwrap_err();
+    assert!(matches!(nameless, Error::Usage(_)) && nameless.to_string().contains("--name"), "{nameless}");
 }
 
 #[test]

@@ -213,7 +213,7 @@ impl Keeper<'_> {
             return Some(code.max(1));
         }
         if self.stop_by.is_some() {
-            return self.go_on_ending(&format!("the master (pid {}) has died ({:?})", master.pid, exit.how));
+            return self.go_on_ending(&format!("the master (pid {}) has died ({})", master.pid, exit.how));
         }
         let lived = Duration::from_nanos(monotonic_ns() - master.started_at);
         self.short_lives = if lived < SHORT_LIFE { self.short_lives + 1 } else { 0 };
@@ -223,7 +223,7 @@ impl Keeper<'_> {
             n => PAUSE.1.min(PAUSE.0 * 2u32.saturating_pow(n.min(16) - 2)),
         };
         self.say(&format!(
-            "the master (pid {}) has died ({:?}); starting another in {} ms",
+            "the master (pid {}) has died ({}); starting another in {} ms",
             master.pid,
             exit.how,
             pause.as_millis()

@@ -166,7 +166,7 @@ impl<'a> Keeper<'a> {
             (How::Exited(0), Some(version)) if candidate.check => Ok(version.to_owned()),
             (How::Exited(0), Some(_)) => Err(self.replace(candidate.binary)),
             (How::Exited(0), None) => Err("it does not know how to be a keeper".to_owned()),
-            (how, _) => Err(format!("it has ended ({how:?}) instead of saying that it can be the keeper")),
+            (how, _) => Err(format!("it has ended ({how}) instead of saying that it can be the keeper")),
         };
         self.tell(&match outcome {
             Ok(version) => ToMaster::Keeper(format!("{} {version}", env!("CARGO_PKG_VERSION"))),

@@ -115,7 +115,7 @@ impl Keeper<'_> {
         }
         if self.successor.as_ref().is_some_and(|s| s.master.pid == exit.pid) {
             self.successor = None;
-            self.tell(&ToMaster::NoSuccessor(format!("it has ended ({:?})", exit.how)));
+            self.tell(&ToMaster::NoSuccessor(format!("it has ended ({})", exit.how)));
             return true;
         }
         false

@@ -138,7 +138,7 @@ impl Master {
             });
             if let Some(at) = found {
                 let number = self.pools[index].generations[at].number;
-                info!(self.log, "a zygote has ended"; "pool" => &self.pools[index].definition.name, "generation" => number, "how" => ?exit.how);
+                info!(self.log, "a zygote has ended"; "pool" => &self.pools[index].definition.name, "generation" => number, "how" => %exit.how);
                 self.zygote_died(index, number, exit.how);
                 return true;
             }

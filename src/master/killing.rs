@@ -10,7 +10,7 @@
 use std::io;
 use std::time::Duration;
 
-use slog::debug;
+use slog::{debug, warn};
 
 use super::Master;
 use super::timers::Timer;
@@ -113,6 +113,10 @@ impl Master {
     pub(super) fn grace_over(&mut self, slot: u32, seq: u64) {
         if let Some(live) = self.runs.live_seq(slot, seq) {
             live.timer = None;
+            let (worker, grace) = (live.worker, live.kill_timeout);
+            if let Some(worker) = worker.and_then(|id| self.apps.workers.get(&id)) {
+                warn!(self.log, "a worker has not ended in its kill_timeout; killing it"; "app" => &*worker.app, "instance" => worker.instance, "ms" => grace.as_millis());
+            }
             self.signal_run(slot, SIGKILL, None);
         }
     }

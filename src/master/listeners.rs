@@ -35,7 +35,13 @@ impl Listener {
                     ),
                 ));
             }
-            let listener = TcpListener::bind(resolved).map_err(|e| with(e, "cannot listen on"))?;
+            let listener = TcpListener::bind(resolved).map_err(|e| match e.kind() {
+                io::ErrorKind::AddrInUse => with(
+                    io::Error::new(e.kind(), format!("{e}; another program has it, maybe a daemon with another --dir: name another address with --listen, or none with --no-tcp")),
+                    "cannot listen on",
+                ),
+                _ => with(e, "cannot listen on"),
+            })?;
             listener.set_nonblocking(true)?;
             listeners.push(Listener::Tcp(listener));
         }

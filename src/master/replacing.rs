@@ -95,8 +95,8 @@ impl Master {
         let Some(done) = self.end_replacing() else { return };
         let stderr = tail(&done.stderr);
         error!(self.log, "the keeper stays as it is"; "program" => &done.binary, "why" => why, "stderr" => &stderr);
-        let stderr = if stderr.is_empty() { String::new() } else { format!("; its stderr: {stderr}") };
-        let text = format!("no keeper of {}: {why}{stderr}. The daemon carries on as before", done.binary);
+        let stderr = if stderr.is_empty() { String::new() } else { format!(". Its stderr: {stderr}") };
+        let text = format!("no keeper of {}: {why}; the daemon carries on as before{stderr}", done.binary);
         self.refuse(done.asker, &RpcError::upgrade_failed(text));
     }
 

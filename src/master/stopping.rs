@@ -1,6 +1,6 @@
 //! The end of the daemon: drain, TERM, KILL, within the time that was given.
 
-use slog::info;
+use slog::{info, warn};
 
 use super::Master;
 use super::timers::Timer;
@@ -61,6 +61,10 @@ impl Master {
                 self.timers.after(self.options.shutdown_timeout.mul_f32(0.4), Timer::Stop);
             }
             Some(Phase::Terminating | Phase::Killing) => {
+                let left = self.runs.alive().filter(|(_, live)| live.process.is_some()).count();
+                if left > 0 && self.phase == Some(Phase::Terminating) {
+                    warn!(self.log, "most of the time of the shutdown is over; killing whoever is left"; "running" => left);
+                }
                 self.phase = Some(Phase::Killing);
                 self.signal_all(SIGKILL);
                 self.kill_all_leftovers();

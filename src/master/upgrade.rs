@@ -184,8 +184,8 @@ impl Master {
         };
         let stderr = tail(&upgrade.stderr);
         error!(self.log, "no upgrade; this master carries on"; "program" => &upgrade.binary, "why" => &why, "stderr" => &stderr);
-        let stderr = if stderr.is_empty() { String::new() } else { format!("; its stderr: {stderr}") };
-        let text = format!("no upgrade to {}: {why}{stderr}. The daemon carries on as before", upgrade.binary);
+        let stderr = if stderr.is_empty() { String::new() } else { format!(". Its stderr: {stderr}") };
+        let text = format!("no upgrade to {}: {why}; the daemon carries on as before{stderr}", upgrade.binary);
         if let Some(asker) = upgrade.asker {
             self.refuse(asker, &RpcError::upgrade_failed(text));
         }

@@ -22,7 +22,6 @@ use crate::sys::reap::How;
 use crate::wire::channel::{ErrorObject, Order, ReadyInfo};
 use crate::wire::control::ToKeeper;
 use crate::wire::rpc::RpcError;
-use crate::wire::signal::signal_name;
 
 const SIGKILL: i32 = 9;
 /// A zygote that has served for longer than this is replaced at once when it dies, however often that happens.
@@ -212,10 +211,7 @@ impl Master {
         if silent {
             self.send_lost_again(index, number);
         }
-        let how = match how {
-            How::Exited(code) => format!("exit code {code}"),
-            How::Killed(n) | How::Dumped(n) => format!("killed by {}", signal_name(n).unwrap_or("a signal")),
-        };
+        let how = how.to_string();
         self.drop_if_done(index, number);
         if retired || self.stopping() {
             return;

@@ -7,14 +7,14 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::apps::Beside;
-use super::circle::{circle, told};
-use super::error::{At, Report, nearest};
+use super::error::{At, Report};
 use super::fields::{Fields, Keys};
 use super::paths::folder_fault;
 use super::pool::pool;
+use super::related::{Listed, related};
 use super::tree::{Entry, Node, Quoted, Value};
 use super::values::text;
-use super::{App, Pool, Presence, Program};
+use super::{App, Pool, Presence};
 
 /// Keys of the file's object. `$schema` is for editors.
 pub(super) const FILE_KEYS: Keys = &["$schema", "pools", "apps", "deploy"];
@@ -42,12 +42,11 @@ pub(super) fn file(
         let has = |key: &str| entries.iter().any(|entry| entry.key == key);
         !has("apps") && !has("pools") && ["script", "exec", "cmd", "command", "entry"].into_iter().any(has)
     };
-    let (pools, apps) = match &root.value {
+    let under = At::Key(top, "apps");
+    let (pools, listed) = match &root.value {
         // pm2's other forms: a list of apps, one app.
-        Value::List(items) => (Some(Vec::new()), apps(items, top, base, presence, &mut seen, &mut beside, report)),
-        Value::Object(entries) if is_app(entries) => {
-            (Some(Vec::new()), apps(std::slice::from_ref(root), top, base, presence, &mut seen, &mut beside, report))
-        }
+        Value::List(items) => (Some(Vec::new()), Some((items.as_slice(), top))),
+        Value::Object(entries) if is_app(entries) => (Some(Vec::new()), Some((std::slice::from_ref(root), top))),
         Value::Object(_) => {
             let fields = Fields::of(root, FILE_KEYS, top, report)?;
             if let Some(schema) = fields.get("$schema") {
@@ -63,9 +62,7 @@ pub(super) fn file(
             }
             let found = section(&fields, "pools", top, report)
                 .and_then(|items| pools(items, &At::Key(top, "pools"), base, presence, &mut seen, report));
-            let items = section(&fields, "apps", top, report);
-            let at = At::Key(top, "apps");
-            (found, items.and_then(|items| apps(items, &at, base, presence, &mut seen, &mut beside, report)))
+            (found, section(&fields, "apps", top, report).map(|items| (items, &under)))
         }
         _ => {
             let message =
@@ -74,11 +71,17 @@ pub(super) fn file(
             return None;
         }
     };
-    let contents = Contents { pools: pools?, apps: apps?, warnings: warnings(&beside) };
+    let listed = listed.map(|(items, at)| Listed {
+        apps: apps(items, at, base, presence, &mut seen, &mut beside, report),
+        items,
+        at,
+    });
+    let (pools, listed) = (pools?, listed?);
     if presence == Presence::Checked {
-        related(root, &contents, known, report);
+        related(&listed, &pools, known, report);
     }
-    Some(contents)
+    let apps = listed.apps.into_iter().map(|(_, app)| app).collect();
+    Some(Contents { pools, apps, warnings: warnings(&beside) })
 }
 
 /// The members of a list that may be left out.
@@ -122,6 +125,7 @@ fn pools<'t>(
     Some(pools)
 }
 
+/// The apps that are right by themselves, each with its index in the list.
 fn apps<'t>(
     items: &'t [Node],
     at: &At,
@@ -130,7 +134,7 @@ fn apps<'t>(
     seen: &mut Seen<'t>,
     beside: &mut Beside,
     report: &mut Report,
-) -> Option<Vec<App>> {
+) -> Vec<(usize, App)> {
     let mut apps = Vec::with_capacity(items.len());
     let mut unnamed: HashMap<String, u32> = HashMap::new();
     for (index, item) in items.iter().enumerate() {
@@ -150,9 +154,9 @@ fn apps<'t>(
                 }
             }
         }
-        apps.push(app);
+        apps.push((index, app));
     }
-    Some(apps)
+    apps
 }
 
 /// One line for all that is of no use here.
@@ -161,35 +165,6 @@ fn warnings(beside: &Beside) -> Vec<String> {
         return Vec::new();
     }
     vec![format!("of no use here, and ignored (they are for Node or for pm2's cloud): {}", beside.foreign.join(", "))]
-}
-
-/// Names that apps use of each other, and of pools.
-fn related(root: &Node, contents: &Contents, known: &[&str], report: &mut Report) {
-    let place = (root.line, root.column);
-    let names: HashMap<&str, &App> = contents.apps.iter().map(|app| (app.name.as_str(), app)).collect();
-    for app in &contents.apps {
-        let at = At::Pool(&At::Root, &app.name);
-        for on in &app.depends_on {
-            if !names.contains_key(on.as_str()) {
-                let near = nearest(on, names.keys().copied());
-                let hint = near.map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
-                report
-                    .add(place, &at, || format!("depends_on names {}, which is no app of this file{hint}", Quoted(on)));
-            }
-        }
-        if let Program::Pool { pool, .. } = &app.program
-            && !contents.pools.is_empty()
-            && contents.pools.iter().all(|p| p.name != *pool)
-            && !known.contains(&pool.as_str())
-        {
-            let near = nearest(pool, contents.pools.iter().map(|p| p.name.as_str()));
-            let hint = near.map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
-            report.add(place, &at, || format!("pool names {}, which is no pool of this file{hint}", Quoted(pool)));
-        }
-    }
-    if let Some(names) = circle(&contents.apps.iter().collect::<Vec<_>>()) {
-        report.add(place, &At::Key(&At::Root, "apps"), || told(&names));
-    }
 }
 
 /// What one pool must not repeat of those before it.

@@ -1,7 +1,9 @@
 //! An object of the process file whose keys are known: finds them in either spelling, and reports
 //! those that are unknown or there twice.
 
+use super::apps::APP_KEYS;
 use super::error::{At, Report, nearest};
+use super::pool::POOL_KEYS;
 use super::tree::{Entry, Node, Quoted, Value};
 
 /// A key of the format. The spelling is snake_case; camelCase of it is read as the same key.
@@ -101,9 +103,15 @@ pub(super) fn twice(first: &Entry, second: &Entry) -> String {
 
 fn unknown(key: &str, known: Keys) -> String {
     let shown = Quoted(key);
-    match nearest(key, known.iter().copied()) {
-        Some(name) => format!("unknown key {shown}; did you mean \"{name}\"?"),
-        None => format!("unknown key {shown}; expected one of {}", known.join(", ")),
+    let sections = [("pools", POOL_KEYS), ("apps", APP_KEYS)];
+    let here = sections.iter().find(|(_, keys)| *keys == known);
+    let there = sections.iter().find(|(_, keys)| keys.iter().any(|name| is_key(name, key)));
+    match (nearest(key, known.iter().copied()), here, there) {
+        (Some(name), ..) => format!("unknown key {shown}; did you mean \"{name}\"?"),
+        (None, Some((here, _)), Some((there, _))) => {
+            format!("unknown key {shown}: {there} have it, {here} have not")
+        }
+        _ => format!("unknown key {shown}; expected one of {}", known.join(", ")),
     }
 }
 

@@ -24,6 +24,7 @@ mod jsonc;
 mod parts;
 mod paths;
 mod pool;
+mod related;
 #[cfg(test)]
 mod tests;
 mod tree;

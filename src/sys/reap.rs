@@ -1,6 +1,9 @@
 //! Reading an exit before it is reaped (`waitid(2)` with `WNOWAIT`), then reaping it.
 
+use std::fmt;
 use std::io;
+
+use nix::sys::signal::Signal;
 
 use super::pidfd::PidFd;
 
@@ -13,6 +16,21 @@ pub enum How {
     Killed(i32),
     /// Ended by this signal, and left a core dump.
     Dumped(i32),
+}
+
+impl fmt::Display for How {
+    /// `exit code 3`, `killed by SIGKILL`, `killed by SIGSEGV (core dumped)`; a real-time signal by its number.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (n, core) = match *self {
+            How::Exited(code) => return write!(f, "exit code {code}"),
+            How::Killed(n) => (n, ""),
+            How::Dumped(n) => (n, " (core dumped)"),
+        };
+        match Signal::try_from(n) {
+            Ok(signal) => write!(f, "killed by {}{core}", signal.as_str()),
+            Err(_) => write!(f, "killed by signal {n}{core}"),
+        }
+    }
 }
 
 /// What it used, children it waited for included (`getrusage(2)`).
@@ -151,5 +169,17 @@ mod tests {
         assert_eq!(end("kill -9 $$").how, How::Killed(9));
         assert_eq!(end("ulimit -c 0; kill -SEGV $$").how, How::Killed(11));
         assert!(end("exit 0").usage.minor_faults > 0);
+    }
+
+    #[test]
+    fn an_end_is_told_in_words() {
+        for (how, told) in [
+            (How::Exited(137), "exit code 137"),
+            (How::Killed(9), "killed by SIGKILL"),
+            (How::Dumped(11), "killed by SIGSEGV (core dumped)"),
+            (How::Killed(35), "killed by signal 35"),
+        ] {
+            assert_eq!(how.to_string(), told);
+        }
     }
 }

@@ -22,6 +22,7 @@ fn sigterm_with_deaf_runs_is_complete_within_eight_seconds() {
     let (status, took) = daemon.terminate();
     assert!(status.success(), "{status}");
     assert!(took < Duration::from_millis(8500), "{took:?}");
+    assert!(daemon.log().contains("killing whoever is left, running: 4"), "{}", daemon.log());
     let left: Vec<String> = before.iter().filter(|p| p.alive()).map(|p| p.describe()).collect();
     assert!(left.is_empty(), "left behind: {left:?}");
 }

@@ -8,6 +8,7 @@ use slog::{error, info};
 use super::super::Master;
 use super::super::runs::Asker;
 use super::comparing::{Definitions, Others, REMOVED, UNCHANGED};
+use super::telling::not_an_app;
 use super::{Entry, Environment, Until, Worker};
 use crate::processfile::{self, App, Program};
 use crate::sys::clock::wall_ns;
@@ -237,7 +238,10 @@ impl Master {
         let Some(entry) = self.apps.entries.get(name) else {
             let names = self.apps.entries.keys().map(String::as_str);
             let hint = processfile::nearest(name, names).map(|near| format!("; did you mean \"{near}\"?"));
-            let text = format!("there is no app \"{name}\"{}", hint.unwrap_or_default());
+            let text = match self.pools.iter().any(|pool| pool.definition.name == name) {
+                true => not_an_app(name),
+                false => format!("there is no app \"{name}\"{}", hint.unwrap_or_default()),
+            };
             return self.refuse(asker, &RpcError::app_not_found(text));
         };
         let app = Rc::clone(&entry.app);

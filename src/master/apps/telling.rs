@@ -14,10 +14,15 @@ use crate::sys::clock::{monotonic_ns, wall_ns};
 use crate::sys::reap::How;
 use crate::table::ExitEntry;
 use crate::wire::apps::{Described, Event as WorkerEvent, WorkerInfo, WorkerState, Workers};
-use crate::wire::request::Targets;
+use crate::wire::request::{Target, Targets};
 use crate::wire::rpc::RpcError;
 use crate::wire::status::Timestamp;
 use crate::workers::{Named, find};
+
+/// A pool has no workers that could be stopped or counted.
+pub(super) fn not_an_app(pool: &str) -> String {
+    format!("\"{pool}\" is a pool, not an app: `preforkd pools` shows it, `preforkd reload {pool}` loads it anew")
+}
 
 impl Master {
     /// The workers that are meant. `staying`: without those that are being removed.
@@ -33,7 +38,13 @@ impl Master {
                 namespace: self.apps.entries.get(&*worker.app).map_or("", |entry| &entry.app.namespace),
             })
             .collect();
-        find(targets, &named).map_err(RpcError::app_not_found)
+        find(targets, &named).map_err(|why| {
+            let pool = targets.0.iter().find_map(|target| match target {
+                Target::Word(word) => self.pools.iter().map(|pool| &pool.definition.name).find(|name| *name == word),
+                _ => None,
+            });
+            RpcError::app_not_found(pool.map_or(why, |pool| not_an_app(pool)))
+        })
     }
 
     /// A worker as it is now.

@@ -10,14 +10,14 @@ mod program;
 mod sockets;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Duration;
 
 use super::Presence;
 use super::app::{App, INSTANCE_VAR, Inherit, Instances, Program, Ready};
 use super::error::{At, Report};
-use super::fields::Fields;
+use super::fields::{Fields, twice};
 use super::parts::{env, limits, name};
 use super::paths::{folder, folder_fault};
 use super::tree::{Entry, Node, Value};
@@ -183,6 +183,8 @@ fn canonical(node: &Node, beside: &mut Beside, at: &At, report: &mut Report) -> 
     };
     let mut named = Some(BTreeMap::new());
     let mut kept: Vec<Entry> = Vec::new();
+    // Of the keys that have several spellings, the first that is there.
+    let mut spelt: HashMap<&str, &Entry> = HashMap::new();
     for entry in entries {
         let key = snake(&entry.key);
         if let Some(which) = entry.key.strip_prefix("env_").filter(|which| !which.is_empty()) {
@@ -198,23 +200,29 @@ fn canonical(node: &Node, beside: &mut Beside, at: &At, report: &mut Report) -> 
             if !beside.foreign.contains(&entry.key) {
                 beside.foreign.push(entry.key.clone());
             }
+        } else if entry.node.value == Value::Null && key != "params" {
+            // pm2's `null` is a key that was left out.
         } else {
-            let alias = ALIASES.iter().find(|(alias, _)| *alias == key).map(|(_, name)| (*name).to_owned());
+            let alias = ALIASES.iter().find(|(alias, name)| *alias == key || *name == key);
+            if let Some((_, name)) = alias {
+                let first = *spelt.entry(name).or_insert(entry);
+                if first.key != entry.key {
+                    report.add((entry.line, entry.column), &At::Key(at, &entry.key), || twice(first, entry));
+                    continue;
+                }
+            }
             let mut entry = entry.clone();
             // A key that nobody knows is told as it was written.
-            if let Some(name) = alias {
-                entry.key = name;
+            if let Some((_, name)) = alias {
+                entry.key = (*name).to_owned();
             }
-            // pm2's `null` is a key that was left out.
-            if entry.node.value != Value::Null || entry.key == "params" {
-                kept.push(entry);
-            }
+            kept.push(entry);
         }
     }
     Some((Node { value: Value::Object(kept), line: node.line, column: node.column }, named))
 }
 
-fn snake(key: &str) -> String {
+pub(super) fn snake(key: &str) -> String {
     let mut out = String::with_capacity(key.len() + 4);
     for c in key.chars() {
         if c.is_ascii_uppercase() {

@@ -56,7 +56,11 @@ pub(super) fn ready(fields: &Fields, at: &At, report: &mut Report) -> Option<Rea
     if inner.get("log").is_some() {
         let pattern = inner.opt("log", at, report, own("a regular expression"))?;
         if let Err(e) = regex::bytes::RegexBuilder::new(&pattern).size_limit(1 << 20).build() {
-            report.add((node.line, node.column), at, || format!("expected a regular expression, but {e}"));
+            // Of several lines, the last of which is the reason; a fault is told in one.
+            let why = e.to_string();
+            let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            let message = || format!("expected a regular expression, found {}: {why}", Quoted(&pattern));
+            report.add((node.line, node.column), &At::Key(at, "log"), message);
             return None;
         }
         return Some(Ready::Log(pattern));

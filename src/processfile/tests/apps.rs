@@ -139,15 +139,26 @@ fn what_is_wrong_with_an_app_is_told_where_it_is() {
         ("script:\"/bin/sleep\",stop_signal:\"SIGFOO\"", "stop_signal: expected a signal"),
         ("script:\"/bin/sleep\",ready:{tcp:\"80\"}", "expected IP:PORT or localhost:PORT"),
         ("script:\"/bin/sleep\",ready:{tcp:\"localhost:80\",notify:true}", "exactly one"),
-        ("script:\"/bin/sleep\",ready:{log:\"(\"}", "regular expression"),
+        (
+            "script:\"/bin/sleep\",ready:{log:\"(\"}",
+            "apps[0].ready.log: expected a regular expression, found \"(\": unclosed group",
+        ),
         ("script:\"/bin/sleep\",listen:\"http://x\"", "tcp://IP:PORT or unix://PATH"),
         ("script:\"/bin/sleep\",listen:\"tcp://web.internal:80\"", "0.0.0.0 or [::]"),
         ("script:\"/bin/sleep\",listen:\"tcp://:80\"", "0.0.0.0 or [::]"),
         ("script:\"/bin/sleep\",listen:\"tcp://localhost\"", "0.0.0.0 or [::]"),
         ("script:\"/bin/sleep\",ready:{http:\"http://web.internal/health\"}", "names are not looked up"),
         ("script:\"/bin/sleep\",umask:\"999\"", "umask: expected an octal mask"),
-        ("script:\"/bin/sleep\",depends_on:[\"xx\"]", "no app of this file"),
-        ("script:\"/bin/sleep\",depends_on:[\"sleep\"]", "circle"),
+        ("script:\"/bin/sleep\",depends_on:[\"xx\"]", "f:1:40: apps[0].depends_on: \"xx\" is no app of this file"),
+        (
+            "script:\"/bin/sleep\",dependsOn:[\"sleep\"]",
+            "f:1:39: apps[0].depends_on: depends_on goes in a circle: sleep → sleep",
+        ),
+        (
+            "script:\"/bin/sleep\",exec:\"x\"",
+            "apps[0].exec: key \"exec\" in line 1 is the same as \"script\" in line 1",
+        ),
+        ("script:\"/bin/sleep\",idle:4", "apps[0].idle: unknown key \"idle\": pools have it, apps have not"),
         ("pool:\"p\"", "entry: missing"),
         ("pool:\"p\",entry:\"E\",name:\"n\",params:1,args:[\"2\"]", "one of \"params\""),
         ("pool:\"p\",entry:\"E\",name:\"n\",user:\"nobody\"", "user: not with \"pool\""),
@@ -162,6 +173,21 @@ fn what_is_wrong_with_an_app_is_told_where_it_is() {
     assert!(twice.contains("f:2:") && twice.contains("used twice, first in line 1"), "{twice}");
     let unnamed = place.errors("[{script:\"/bin/sleep\"},{script:\"/bin/sleep\"}]");
     assert!(unnamed.contains("used twice"), "{unnamed}");
+}
+
+#[test]
+fn a_name_that_is_nobodys_is_told_where_it_is_written() {
+    let place = Place::new();
+    let pool = "{pools:[{name:\"shop\",runtime:\"php\"}],apps:[\n{name:\"w\",entry:\"E\",pool:\"shp\"}]}";
+    assert_eq!(place.errors(pool), "f:2:26: apps[0].pool: \"shp\" is no pool of this file; did you mean \"shop\"?");
+    // Its own name is no help; one that is there and has a fault is there.
+    let own =
+        "[{script:\"/bin/sleep\",name:\"w\",nice:99},\n{script:\"/bin/sleep\",name:\"x\",depends_on:[\"w\",\"y\"]}]";
+    let errors = place.errors(own);
+    assert!(errors.ends_with("f:2:42: [1].depends_on: \"y\" is no app of this file; did you mean \"w\"?"), "{errors}");
+    assert_eq!(errors.lines().count(), 2, "{errors}");
+    // What pm2 calls null is not there.
+    assert!(place.parse("[{script:\"/bin/sleep\",exec:null}]").is_ok());
 }
 
 #[test]

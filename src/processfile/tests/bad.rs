@@ -112,6 +112,7 @@ fn each_key_says_what_it_expects() {
         ("timeout: -5", at(10, &format!("timeout (pool \"a\"): {time}, found -5"))),
         ("timeout: 0", at(10, "timeout (pool \"a\"): expected a time from 1ms to 8784h, found 0")),
         ("kill_timeout: \"2h\"", at(15, "kill_timeout (pool \"a\"): expected a time from 0 to 1h, found \"2h\"")),
+        ("script: \"x\"", "f:2:1: pools[0].script (pool \"a\"): unknown key \"script\": apps have it, pools have not".to_owned()),
         ("limits: []", at(9, "limits (pool \"a\"): expected an object, found a list")),
         ("limits: {memory: \"1K\"}", at(18, "limits.memory (pool \"a\"): expected a size from 1M to 1048576G, found \"1K\"")),
         ("limits: {open_files: 3}", at(22, "limits.open_files (pool \"a\"): expected a whole number from 16 to 1073741824, found 3")),

@@ -24,7 +24,7 @@ fn fault_27_an_address_that_is_taken_is_told() {
     let daemon = Setup::native(json!({})).start();
     let address = daemon.address().to_string();
     let said = Setup::native(json!({})).arguments(&["--listen", &address]).refused();
-    assert!(said.contains(&address) && said.contains("in use"), "{said}");
+    assert!(said.contains(&address) && said.contains("in use") && said.contains("--no-tcp"), "{said}");
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn fault_13_a_keeper_makes_no_place_for_what_is_none() {
     let (pid, master) = (daemon.pid(), daemon.master());
     for (program, why) in [
         ("/bin/true", "does not know how to be a keeper"),
-        ("/bin/false", "Exited(1)"),
+        ("/bin/false", "(exit code 1)"),
         ("/nowhere/preforkd", "No such file"),
         ("/etc/passwd", "Permission denied"),
     ] {
@@ -74,7 +74,11 @@ fn fault_13_a_keeper_makes_no_place_for_what_is_none() {
     std::fs::write(&hung, "#!/bin/sh\necho not yet >&2\nexec sleep 1000\n").unwrap();
     std::fs::set_permissions(&hung, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let refused = client.refused("upgrade", json!({"keeper": true, "binary": hung}));
-    assert!(refused.message.contains("Killed(9)") && refused.message.contains("not yet"), "{}", refused.message);
+    assert!(
+        refused.message.contains("killed by SIGKILL") && refused.message.contains("not yet"),
+        "{}",
+        refused.message
+    );
     assert_eq!((daemon.pid(), daemon.master()), (pid, master));
     assert_eq!(client.run("exit", json!({"code": 3}))["exit_code"], 3);
 }

@@ -79,7 +79,7 @@ impl Busy {
         let told = client.try_line().expect("an answer, or the end of the connection");
         // The answer may come before the old master has heard that it is to leave. And the keeper ends a new master whose old one has
         // died, which may be before it has come to its own step.
-        let ended = || steps.len() > 1 && self.daemon.log().contains("has died (Killed(9))");
+        let ended = || steps.len() > 1 && self.daemon.log().contains("has died (killed by SIGKILL)");
         let come = |step: &&str| !self.faults.join(step).exists() || (step.starts_with("new-") && ended());
         eventually(&format!("come to {steps:?}: {told:?}"), || steps.iter().all(come).then_some(()));
         // Nobody is to come to it later; those that have been come to are gone.

@@ -47,6 +47,22 @@ fn apply_touches_only_what_differs() {
 }
 
 #[test]
+fn a_pool_that_is_named_as_an_app_is_told_to_be_one() {
+    let daemon = Setup::native(json!({})).worker(sleeper("w", json!({}))).start();
+    let mut client = daemon.client();
+    for (method, params) in [
+        ("apps.stop", json!({"target": "fixture"})),
+        ("apps.describe", json!({"target": ["w", "fixture"]})),
+        ("apps.scale", json!({"name": "fixture", "to": "2"})),
+    ] {
+        let refused = client.refused(method, params);
+        assert_eq!(refused.kind, "app_not_found", "{method}");
+        assert!(refused.message.contains("\"fixture\" is a pool"), "{method}: {}", refused.message);
+    }
+    assert!(!client.refused("apps.stop", json!({"target": "fixtures"})).message.contains("is a pool"));
+}
+
+#[test]
 fn a_circle_of_dependencies_is_refused_also_when_its_parts_come_one_by_one() {
     let daemon = Setup::empty().start();
     let mut client = daemon.client();

@@ -27,6 +27,19 @@ fn a_killed_worker_is_there_again_and_its_end_is_told() {
 }
 
 #[test]
+fn fault_21_a_worker_that_is_deaf_is_killed_and_the_log_says_why() {
+    let deaf = json!({"name": "deaf", "script": "/bin/sh", "args": ["-c", "trap '' INT; echo deaf; while :; do sleep 0.1; done"],
+                      "kill_timeout": "300ms", "ready": {"log": "deaf"}});
+    let daemon = Setup::empty().worker(deaf).start();
+    reaches(&daemon, "deaf", 0, "ready");
+    let stopped = daemon.client().ok("apps.stop", json!({"target": "deaf"}));
+    assert_eq!(stopped["workers"][0]["last_exit"]["signal_name"], "SIGKILL", "{stopped}");
+    let log = daemon.log();
+    let told = log.lines().find(|line| line.contains("has not ended in its kill_timeout; killing it"));
+    assert!(told.is_some_and(|line| line.contains("ms: 300") && line.contains("app: deaf")), "{log}");
+}
+
+#[test]
 fn fault_25_a_crash_loop_ends_at_its_limit_with_the_reason_and_what_it_said() {
     let daemon = Setup::empty()
         .file("crash.sh", "echo going down >&2; exit 3")
