@@ -11,6 +11,9 @@ use super::{Context, Error, Manner, Nothing, escape, human};
 use crate::wire::info::{PoolInfo, PoolState};
 
 /// List the pools: state, generation, idle, running and queued runs
+///
+/// IDLE is how many children wait for a run, of how many the pool wants now; RUNNING and QUEUED of how many there may be. MEMORY is what
+/// the warm process has resident, HUGE the share of it in huge pages, FORK how long a fork of it took.
 #[derive(Debug, Args)]
 pub struct Pools {}
 

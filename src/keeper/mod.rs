@@ -25,8 +25,8 @@ use store::Store;
 use successor::Successor;
 use watchdog::Watchdog;
 
-use crate::settings::ServeOptions;
-use crate::sys::clock::monotonic_ns;
+use crate::settings::{LogFormat, ServeOptions};
+use crate::sys::clock::{monotonic_ns, wall_ns};
 use crate::sys::eventfd::EventFd;
 use crate::sys::files::{self, DirLock, LockError};
 use crate::sys::pidfd::PidFd;
@@ -36,6 +36,7 @@ use crate::sys::spawn::SpawnError;
 use crate::sys::{memfd, notify, process};
 use crate::table::Table;
 use crate::wire::control::{self, ToMaster};
+use crate::wire::status::Timestamp;
 
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
@@ -243,13 +244,19 @@ impl Keeper<'_> {
     }
 
     fn say(&self, text: &str) {
-        // Where nobody reads our stderr there is nobody to tell either.
-        let _ = match self.options.log_format {
-            crate::settings::LogFormat::Text => writeln!(io::stderr(), "preforkd: keeper: {text}"),
-            crate::settings::LogFormat::Json => {
-                let text = serde_json::Value::from(text);
-                writeln!(io::stderr(), "{{\"level\":\"WARN\",\"component\":\"keeper\",\"msg\":{text}}}")
+        let line = match self.options.log_format {
+            LogFormat::Text => {
+                let mut time = Vec::new();
+                // As the master's lines have it; into memory, which cannot fail.
+                let _ = slog_term::timestamp_utc(&mut time);
+                format!("{} WARN keeper: {text}\n", String::from_utf8_lossy(&time))
+            }
+            LogFormat::Json => {
+                let ts = Timestamp(wall_ns());
+                format!("{}\n", serde_json::json!({"ts": ts, "level": "WARN", "component": "keeper", "msg": text}))
             }
         };
+        // Where nobody reads our stderr there is nobody to tell either.
+        let _ = io::stderr().write_all(line.as_bytes());
     }
 }

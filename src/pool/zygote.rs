@@ -90,30 +90,20 @@ pub struct Started {
     pub their_end: u64,
 }
 
-/// Why a zygote could not be started.
+/// Why a zygote could not be started. Of which pool it was, whoever tells of it says.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A channel, a log or the kit could not be made.
-    #[error("cannot prepare the zygote of pool \"{pool}\": {source}")]
-    Prepare {
-        /// Whose zygote.
-        pool: String,
-        /// The system's word.
-        source: io::Error,
-    },
+    #[error("cannot prepare its warm process: {0}")]
+    Prepare(io::Error),
     /// The program could not be started.
-    #[error("pool \"{pool}\": {source}")]
-    Spawn {
-        /// Whose zygote.
-        pool: String,
-        /// Which step failed.
-        source: SpawnError,
-    },
+    #[error(transparent)]
+    Spawn(SpawnError),
 }
 
 /// Starts generation `number` of `pool` as the keeper's child.
 pub fn start(pool: &Pool, number: u32, orders: &Orders, outlets: &Outlets) -> Result<Started, StartError> {
-    let prepare = |source| StartError::Prepare { pool: pool.name.clone(), source };
+    let prepare = StartError::Prepare;
     let identity = users::resolve(pool.user.as_deref(), pool.group.as_deref()).map_err(prepare)?;
     let (replies, theirs) = seqpacket::pair().map_err(prepare)?;
     let pidfds = seqpacket::vouch(replies.as_fd()).map_err(prepare)?;
@@ -172,7 +162,7 @@ pub fn start(pool: &Pool, number: u32, orders: &Orders, outlets: &Outlets) -> Re
         sibling: true,
         ..Program::default()
     };
-    let (pid, handle) = spawn(&program).map_err(|source| StartError::Spawn { pool: pool.name.clone(), source })?;
+    let (pid, handle) = spawn(&program).map_err(StartError::Spawn)?;
     Ok(Started { pid, handle, replies, pidfds, their_end })
 }
 

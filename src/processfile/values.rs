@@ -104,7 +104,9 @@ pub(super) fn duration(
             node,
             at,
             report,
-            "a time: a whole number of milliseconds, or text such as \"500ms\", \"10s\", \"5m\", \"1h\"",
+            format!(
+                "a time from {least_told} to {most_told}: a whole number of milliseconds, or text such as \"500ms\", \"10s\", \"5m\", \"1h\""
+            ),
         ),
     }
     None

@@ -97,7 +97,7 @@ fn the_top_is_an_object_with_pools() {
 fn each_key_says_what_it_expects() {
     let place = Place::new();
     let at = |column: u32, rest: &str| format!("f:2:{column}: pools[0].{rest}");
-    let time = "expected a time: a whole number of milliseconds, or text such as \"500ms\", \"10s\", \"5m\", \"1h\"";
+    let time = "expected a time from 1ms to 8784h: a whole number of milliseconds, or text such as \"500ms\", \"10s\", \"5m\", \"1h\"";
     for (keys, expected) in [
         ("idle: -1", at(7, "idle (pool \"a\"): expected a whole number from 0 to 10000, found -1")),
         ("idle: 99999999999999999999", at(7, "idle (pool \"a\"): expected a whole number from 0 to 10000, found 99999999999999999999")),
@@ -109,6 +109,7 @@ fn each_key_says_what_it_expects() {
         ("maxRunning: 1,\nmax_running: 2", "f:3:1: pools[0].max_running (pool \"a\"): key \"max_running\" in line 3 is the same as \"maxRunning\" in line 2".to_owned()),
         ("timeout: \"soon\"", at(10, &format!("timeout (pool \"a\"): {time}, found \"soon\""))),
         ("timeout: 1.5", at(10, &format!("timeout (pool \"a\"): {time}, found 1.5"))),
+        ("timeout: \"999999999d\"", at(10, &format!("timeout (pool \"a\"): {time}, found \"999999999d\""))),
         ("timeout: -5", at(10, &format!("timeout (pool \"a\"): {time}, found -5"))),
         ("timeout: 0", at(10, "timeout (pool \"a\"): expected a time from 1ms to 8784h, found 0")),
         ("kill_timeout: \"2h\"", at(15, "kill_timeout (pool \"a\"): expected a time from 0 to 1h, found \"2h\"")),
