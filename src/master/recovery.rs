@@ -29,7 +29,7 @@ use crate::table::Record;
 use crate::wire::channel::Order;
 use crate::wire::control::{IDLE, ToKeeper};
 use crate::wire::request::{Method, Run as Request};
-use crate::wire::rpc::{self, Incoming};
+use crate::wire::rpc::{self, Incoming, RpcError};
 use crate::wire::status::{RunError, State};
 
 /// A request as the journal keeps it: the params of `run`.
@@ -199,12 +199,24 @@ impl Master {
         };
         let queued =
             (row.state == State::Queued).then(|| left.requests.remove(&row.id).or(self.handed.request(row.slot)));
-        if let (Some(index), Some(request)) = (pool, queued.flatten().and_then(|r| request_from(&r))) {
-            live.request = Some(request);
-            self.take_run(row.slot, &mut live);
-            self.runs.insert(row.slot, live);
-            self.pools[index].admission.wait(row.slot);
-            return;
+        match (pool, queued.flatten().and_then(|r| request_from(&r))) {
+            (Some(index), Some(request)) => {
+                live.request = Some(request);
+                self.take_run(row.slot, &mut live);
+                self.runs.insert(row.slot, live);
+                self.pools[index].admission.wait(row.slot);
+                return;
+            }
+            (None, Some(_)) => {
+                // Somebody has been told that it waits.
+                self.runs.insert(row.slot, live);
+                let why = format!(
+                    "pool \"{}\", in which it waited, was not there any more when the daemon was started again",
+                    row.pool
+                );
+                return self.fail_start(row.slot, &RpcError::pool_not_found(why));
+            }
+            _ => {}
         }
         if row.state == State::Queued {
             // Not on record: nobody has been told that it is taken, and whoever asked asks again.

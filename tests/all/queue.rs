@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::house::Setup;
+use crate::house::{Setup, native};
 
 #[test]
 fn past_max_running_runs_wait_in_order_and_past_max_queued_they_are_refused() {
@@ -68,4 +68,24 @@ fn phprocksyds_run_says_ok_when_queued() {
     assert!(full["error_text"].as_str().is_some_and(|t| t != "OK"), "{full}");
     client.wait("1");
     assert_eq!(client.command(r#"check {"hash":1}"#), json!({"retcode": 0}));
+}
+
+#[test]
+fn a_queued_run_whose_pool_is_gone_after_a_crash_has_failed_and_says_so() {
+    let pool = json!({"name": "other", "runtime": "native", "command": [native()], "output": "none"});
+    let daemon = Setup::native(json!({})).pool(pool, json!({"max_running": 1, "idle": 0})).start();
+    let mut client = daemon.client();
+    let sleep = json!({"pool": "other", "entry": "sleep", "params": {"ms": 60_000}});
+    for (id, state) in [("runs", "running"), ("waits", "queued")] {
+        let mut run = sleep.clone();
+        run["id"] = json!(id);
+        assert_eq!(client.ok("run", run)["state"], state);
+    }
+    let pools = json!({"pools": [{"name": "fixture", "runtime": "native", "command": [native()], "output": "none"}]});
+    let daemon = daemon.crash().serving("app.json", &pools.to_string()).start();
+    let mut client = daemon.client();
+    assert_eq!(client.ok("status", json!({"id": "runs"}))["state"], "unknown");
+    let waited = client.ok("status", json!({"id": "waits"}));
+    assert_eq!((&waited["state"], &waited["error"]["class"]), (&json!("failed"), &json!("pool_not_found")), "{waited}");
+    assert!(waited["error"]["message"].as_str().unwrap().contains("\"other\""), "{waited}");
 }
