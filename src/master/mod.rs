@@ -6,6 +6,7 @@
 //!
 //! [`Master`] is one struct, and each file of this folder is one of its subjects.
 
+mod adopting;
 mod answering;
 mod apps;
 mod capture;
