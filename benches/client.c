@@ -167,20 +167,12 @@ static double many(void)
 static int parse(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"port", 1, 0, 'p'}, {"proto", 1, 0, 'P'}, {"pool", 1, 0, 'o'}, {"entry", 1, 0, 'e'},
-        {"params", 1, 0, 'a'}, {"wait", 0, 0, 'w'}, {"count", 1, 0, 'n'}, {"gap-ms", 1, 0, 'g'},
+        RUN_OPTIONS, {"port", 1, 0, 'p'}, {"wait", 0, 0, 'w'}, {"count", 1, 0, 'n'}, {"gap-ms", 1, 0, 'g'},
         {"rr", 1, 0, 'r'}, {"cpu", 1, 0, 'c'}, {"limit-s", 1, 0, 'l'}, {"connections", 1, 0, 'k'},
         {"seconds", 1, 0, 's'}, {0}};
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (o) {
         case 'p': opt.port = atoi(optarg); break;
-        case 'P':
-            if (!protocol_named(optarg, &opt.run.protocol))
-                return 0;
-            break;
-        case 'o': opt.run.pool = optarg; break;
-        case 'e': opt.run.entry = optarg; break;
-        case 'a': opt.run.params = optarg; break;
         case 'w': opt.run.wait = 1; break;
         case 'n': opt.count = atol(optarg); break;
         case 'g': opt.gap_ms = atol(optarg); break;
@@ -189,7 +181,9 @@ static int parse(int argc, char **argv)
         case 'l': opt.limit_s = atof(optarg); break;
         case 'k': opt.connections = atoi(optarg); break;
         case 's': opt.seconds = atof(optarg); break;
-        default: return 0;
+        default:
+            if (!run_option(o, optarg, &opt.run))
+                return 0;
         }
     }
     if (opt.count == 0)

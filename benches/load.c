@@ -223,7 +223,7 @@ static void drive(void)
 static int parse(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"port", 1, 0, 'p'},    {"proto", 1, 0, 'P'},   {"pool", 1, 0, 'o'},    {"entry", 1, 0, 'e'}, {"params", 1, 0, 'a'},
+        RUN_OPTIONS,            {"port", 1, 0, 'p'},
         {"rate", 1, 0, 'R'},    {"seconds", 1, 0, 's'}, {"schedule", 1, 0, 'S'}, {"seed", 1, 0, 'd'},  {"connections", 1, 0, 'k'},
         {"on-ms", 1, 0, 'O'},   {"times", 1, 0, 't'},   {"volley", 1, 0, 'v'},  {"warm-s", 1, 0, 'w'}, {"most", 1, 0, 'm'},
         {"rr", 1, 0, 'r'},      {"cpu", 1, 0, 'c'},     {0}};
@@ -231,13 +231,6 @@ static int parse(int argc, char **argv)
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (o) {
         case 'p': opt.port = atoi(optarg); break;
-        case 'P':
-            if (!protocol_named(optarg, &opt.run.protocol))
-                return 0;
-            break;
-        case 'o': opt.run.pool = optarg; break;
-        case 'e': opt.run.entry = optarg; break;
-        case 'a': opt.run.params = optarg; break;
         case 'R': opt.rate = atof(optarg); break;
         case 's': opt.seconds = atof(optarg); break;
         case 'S':
@@ -254,7 +247,9 @@ static int parse(int argc, char **argv)
         case 'm': opt.most = atol(optarg); break;
         case 'r': opt.rr = atoi(optarg); break;
         case 'c': opt.cpu = atoi(optarg); break;
-        default: return 0;
+        default:
+            if (!run_option(o, optarg, &opt.run))
+                return 0;
         }
     }
     return opt.port > 0 && opt.port < 65536 && opt.rate > 0 && opt.seconds > 0 && opt.warm_s >= 0 &&

@@ -35,6 +35,21 @@ static inline int protocol_named(const char *name, enum protocol *found)
     return 0;
 }
 
+/* What is asked for, the same for each client; run_option() takes these. */
+#define RUN_OPTIONS {"proto", 1, 0, 'P'}, {"pool", 1, 0, 'o'}, {"entry", 1, 0, 'e'}, {"params", 1, 0, 'a'}
+
+/* 0: it is none of them, or there is no such protocol. */
+static inline int run_option(int option, const char *value, struct run *run)
+{
+    switch (option) {
+    case 'P': return protocol_named(value, &run->protocol);
+    case 'o': run->pool = value; return 1;
+    case 'e': run->entry = value; return 1;
+    case 'a': run->params = value; return 1;
+    default: return 0;
+    }
+}
+
 static inline int connect_to(int port)
 {
     struct sockaddr_in address = {.sin_family = AF_INET,
