@@ -4,7 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 
 use super::Live;
@@ -85,13 +85,13 @@ impl Anew {
     }
 
     /// It takes the name.
-    pub(super) fn take_name(&self, name: &std::path::Path) -> io::Result<()> {
+    pub(super) fn take_name(&self, name: &Path) -> io::Result<()> {
         fs::rename(&self.path, name)
     }
 
     /// It is not wanted any more.
     pub(super) fn remove(&self) {
-        // What is left over is removed by the next one at the latest.
+        // What is left over is removed by the next one, or by the next master, at the latest.
         let _ = fs::remove_file(&self.path);
     }
 }
